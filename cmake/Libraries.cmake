@@ -1,0 +1,39 @@
+# One static library a top-level folder, in the order of docs/map.md's arrows; every .cpp below a folder is compiled.
+function(spn_library name folder)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${folder}/*.cpp")
+  list(FILTER sources EXCLUDE REGEX "${ARGN}")
+  add_library(${name} STATIC ${sources})
+  target_link_libraries(${name} PUBLIC spn_flags)
+endfunction()
+
+spn_library(spn_core engine/core "^$")
+target_link_libraries(spn_core PUBLIC fmt::fmt PRIVATE spdlog::spdlog)
+
+spn_library(spn_kernels kernels "/cuda/")
+target_link_libraries(spn_kernels PUBLIC spn_core PRIVATE DNNL::dnnl OpenMP::OpenMP_CXX)
+target_compile_options(spn_kernels PRIVATE -march=${SPN_CPU_ARCH} $<$<CONFIG:Release>:-O3> -fopenmp-simd)
+
+spn_library(spn_dist engine/dist "^$")
+target_link_libraries(spn_dist PUBLIC spn_core PRIVATE MPI::MPI_C)
+
+spn_library(spn_engine engine "/(core|dist)/")
+target_link_libraries(spn_engine PUBLIC spn_kernels spn_dist PRIVATE nlohmann_json::nlohmann_json OpenSSL::Crypto)
+
+spn_library(spn_data data "^$")
+target_include_directories(spn_data SYSTEM PRIVATE ${HDF5_C_INCLUDE_DIRS} ${CSV_INCLUDE_DIR})
+target_link_libraries(spn_data PUBLIC spn_dist PRIVATE ${HDF5_C_LIBRARIES} MPI::MPI_C ${CSV_LIBRARY} JPEG::JPEG
+                      PNG::PNG TIFF::TIFF nlohmann_json::nlohmann_json OpenSSL::Crypto Threads::Threads
+                      OpenMP::OpenMP_CXX)
+
+configure_file(${CMAKE_SOURCE_DIR}/cmake/version.h.in ${CMAKE_BINARY_DIR}/generated/spotniche_version.h)
+spn_library(spn_cli launch "launch/cli/main.cpp")
+target_include_directories(spn_cli PUBLIC ${CMAKE_BINARY_DIR}/generated)
+target_include_directories(spn_cli SYSTEM PRIVATE ${HDF5_C_INCLUDE_DIRS})
+target_link_libraries(spn_cli PUBLIC spn_engine spn_data PRIVATE Boost::program_options nlohmann_json::nlohmann_json
+                      MPI::MPI_C DNNL::dnnl OpenMP::OpenMP_CXX Threads::Threads)
+
+if(EXISTS ${CMAKE_SOURCE_DIR}/launch/cli/main.cpp)
+  add_executable(spotniche launch/cli/main.cpp)
+  target_link_libraries(spotniche PRIVATE spn_cli)
+  install(TARGETS spotniche RUNTIME DESTINATION bin)
+endif()

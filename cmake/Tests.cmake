@@ -1,0 +1,49 @@
+# One executable a folder of tests/ that holds *_test.cpp. Label: unit, unless the folder says otherwise:
+#   tests/dist/    run under MPI at 1, 2 and 4 ranks (label dist)
+#   tests/cli/     runs build/spotniche (label cli)
+#   tests/data/    label data (also unit: small made-up inputs)
+# A test binary's own files come from SPN_SOURCE_DIR; where real slides lie, from SPN_REAL_SLIDES (environment).
+file(GLOB_RECURSE test_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/*_test.cpp")
+file(GLOB support_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/support/*.cpp")
+
+add_library(spn_test_support STATIC ${support_sources})
+target_link_libraries(spn_test_support PUBLIC spn_engine spn_data GTest::gtest nlohmann_json::nlohmann_json
+                      Threads::Threads)
+target_compile_definitions(spn_test_support PUBLIC SPN_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                           SPN_BINARY_DIR="${CMAKE_BINARY_DIR}")
+
+set(folders "")
+foreach(source ${test_sources})
+  get_filename_component(folder ${source} DIRECTORY)
+  list(APPEND folders ${folder})
+endforeach()
+list(REMOVE_DUPLICATES folders)
+
+set(mpi_env "OMPI_ALLOW_RUN_AS_ROOT=1" "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1" "OMPI_MCA_rmaps_base_oversubscribe=1"
+    "OMPI_MCA_hwloc_base_binding_policy=none" "OMPI_MCA_mpi_yield_when_idle=1" "OMP_NUM_THREADS=1"
+    # memory that Open MPI and its plugins keep until exit is not ours to report
+    "LSAN_OPTIONS=exitcode=0")
+foreach(folder ${folders})
+  file(RELATIVE_PATH relative "${CMAKE_SOURCE_DIR}/tests" "${folder}")
+  string(REPLACE "/" "_" name "${relative}")
+  file(GLOB sources CONFIGURE_DEPENDS "${folder}/*_test.cpp")
+  add_executable(test_${name} ${sources})
+  target_link_libraries(test_${name} PRIVATE spn_test_support)
+  if(relative MATCHES "^dist")
+    foreach(ranks 1 2 4)
+      add_test(NAME ${name}_${ranks} COMMAND ${MPIEXEC_EXECUTABLE} -np ${ranks} $<TARGET_FILE:test_${name}>)
+      set_tests_properties(${name}_${ranks} PROPERTIES LABELS dist TIMEOUT 300 PROCESSORS 2
+                           ENVIRONMENT "${mpi_env};SPN_REQUIRE_RANKS=${ranks}")
+    endforeach()
+  else()
+    set(labels unit)
+    if(relative MATCHES "^cli")
+      set(labels cli)
+      add_dependencies(test_${name} spotniche)
+    elseif(relative MATCHES "^data")
+      set(labels unit data)
+    endif()
+    add_test(NAME ${name} COMMAND test_${name})
+    set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 900 ENVIRONMENT "${mpi_env}")
+  endif()
+endforeach()
