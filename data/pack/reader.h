@@ -1,0 +1,51 @@
+// PackReader: rows of a pack by index. Thread-safe row reads (pread at dataset offsets; HDF5 only while opening).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/pack/format.h"
+
+namespace spn::data {
+
+class PackReader {
+ public:
+  // Data error with the reason when PATH is not a pack, of another version, truncated, or inconsistent.
+  explicit PackReader(std::string path);
+  ~PackReader();
+  PackReader(PackReader&&) noexcept;
+  PackReader& operator=(PackReader&&) noexcept;
+
+  const std::string& path() const;
+  const PackHeader& header() const;
+  const std::vector<PackSlide>& slides() const;
+  const std::vector<std::string>& genes() const;
+  // Identity of the content's layout (header, slides, genes, row count, names): stored in checkpoints, so that a resumed
+  // run can refuse another pack. Hex SHA-256 of the metadata, cheap to compute.
+  const std::string& fingerprint() const;
+
+  // All names, slides, coordinates: small tables, read whole.
+  std::vector<std::string> read_names() const;
+  std::vector<std::int32_t> read_slide_index() const;
+  std::vector<double> read_xy() const;            // [n,2]
+  std::vector<std::int32_t> read_clusters() const;  // all -1 without /spots/cluster
+  std::vector<std::int32_t> read_array(bool columns) const;  // array_row or array_col, -1 unknown
+
+  // The four payload datasets of one row into caller's memory; a null pointer skips that dataset. Thread-safe.
+  struct Row {
+    std::uint8_t* spot_image = nullptr;
+    std::uint8_t* niche_image = nullptr;
+    float* spot_gene = nullptr;
+    float* niche_gene = nullptr;
+  };
+  void read_row(std::int64_t row, const Row& out) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace spn::data

@@ -1,0 +1,50 @@
+// One option table a command: parsing, --help, defaults, --config files and the resolved configuration all come from it.
+// Later wins: defaults, config files in order, command line. Backed by Boost.Program_options (hidden in options.cpp).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <iosfwd>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace spn::cli {
+
+class Options {
+ public:
+  // title: what --help prints first.
+  explicit Options(std::string command, std::string title);
+  ~Options();
+  Options(Options&&) noexcept;
+
+  // A heading in --help and a comment in the resolved configuration.
+  void section(const std::string& title);
+  // The variable holds the default and receives the value. name: "global-batch" on the command line and in files.
+  void add(const std::string& name, std::string* value, const std::string& help);
+  void add(const std::string& name, std::int64_t* value, const std::string& help);
+  void add(const std::string& name, int* value, const std::string& help);
+  void add(const std::string& name, std::uint64_t* value, const std::string& help);
+  void add(const std::string& name, double* value, const std::string& help);
+  void add(const std::string& name, bool* value, const std::string& help);  // --x, --x=true, --x=false, --x off
+  void add(const std::string& name, std::vector<std::string>* value, const std::string& help);  // repeated or a b c
+  // Restricts an option to a list of words; --help shows them.
+  void choices(const std::string& name, const std::vector<std::string>& words);
+  // Usage error "give --name …" when it is still empty after parsing.
+  void require(const std::string& name);
+
+  // Parses argv after the command's name. Usage error for unknown keys (naming the nearest known one), bad values,
+  // missing required ones. Returns false when --help was asked for and printed to out.
+  bool parse(const std::vector<std::string>& args, std::ostream& out);
+  // name = value lines with sections as comments: `--config FILE` of this repeats the run.
+  std::string resolved() const;
+  // Names given by the user (file or command line), as opposed to defaults.
+  bool given(const std::string& name) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace spn::cli
