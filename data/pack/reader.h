@@ -23,15 +23,15 @@ class PackReader {
   const PackHeader& header() const;
   const std::vector<PackSlide>& slides() const;
   const std::vector<std::string>& genes() const;
-  // Identity of the content's layout (header, slides, genes, row count, names): stored in checkpoints, so that a resumed
-  // run can refuse another pack. Hex SHA-256 of the metadata, cheap to compute.
+  // Identity of the content's layout (header, slides, genes, row count, names): stored in checkpoints, so that a
+  // resumed run can refuse another pack. Hex SHA-256 of the metadata, cheap to compute.
   const std::string& fingerprint() const;
 
   // All names, slides, coordinates: small tables, read whole.
   std::vector<std::string> read_names() const;
   std::vector<std::int32_t> read_slide_index() const;
-  std::vector<double> read_xy() const;            // [n,2]
-  std::vector<std::int32_t> read_clusters() const;  // all -1 without /spots/cluster
+  std::vector<double> read_xy() const;                       // [n,2]
+  std::vector<std::int32_t> read_clusters() const;           // all -1 without /spots/cluster
   std::vector<std::int32_t> read_array(bool columns) const;  // array_row or array_col, -1 unknown
 
   // The four payload datasets of one row into caller's memory; a null pointer skips that dataset. Thread-safe.

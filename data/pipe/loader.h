@@ -14,11 +14,11 @@ namespace spn::data {
 // One rank's part of a global batch; vectors are [b, …] row-major.
 struct HostBatch {
   std::int64_t step = 0, epoch = 0;
-  std::int64_t first_position = 0;       // position of the first row in the global batch
-  std::vector<std::int64_t> row;         // row in the joined packs
-  std::vector<std::int32_t> slide;       // slide over the joined packs
-  std::vector<std::int32_t> cluster;     // -1 unknown
-  std::vector<float> xy_um;              // [b,2] position in µm on its slide
+  std::int64_t first_position = 0;    // position of the first row in the global batch
+  std::vector<std::int64_t> row;      // row in the joined packs
+  std::vector<std::int32_t> slide;    // slide over the joined packs
+  std::vector<std::int32_t> cluster;  // -1 unknown
+  std::vector<float> xy_um;           // [b,2] position in µm on its slide
   std::vector<std::uint8_t> spot_image, niche_image;
   std::vector<float> spot_gene, niche_gene;
 };
@@ -38,8 +38,8 @@ class PackSet {
 
  private:
   std::vector<PackReader> packs_;
-  std::vector<std::int64_t> first_;                 // first joined row of each pack
-  std::vector<std::int32_t> slide_, cluster_;       // per joined row
+  std::vector<std::int64_t> first_;            // first joined row of each pack
+  std::vector<std::int32_t> slide_, cluster_;  // per joined row
   std::vector<float> xy_um_;
 };
 

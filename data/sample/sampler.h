@@ -1,6 +1,6 @@
-// Which rows form step k: one seeded permutation of all rows an epoch, independent of the number of ranks. Rank and size
-// are arguments, so that N ranks are tested in one process. The remainder of an epoch that fills no global batch is
-// dropped (and counted by dropped_per_epoch).
+// Which rows form step k: one seeded permutation of all rows an epoch, independent of the number of ranks. Rank and
+// size are arguments, so that N ranks are tested in one process. The remainder of an epoch that fills no global batch
+// is dropped (and counted by dropped_per_epoch).
 #pragma once
 
 #include <cstdint>

@@ -13,10 +13,10 @@ enum class Tech : std::uint8_t { visium, st, visium_hd, other };
 
 // Expression of one slide, spots × genes, as sparse rows (CSR). Values are raw counts.
 struct Counts {
-  std::vector<std::string> genes;        // column names, unique after duplicates are summed
-  std::vector<std::int64_t> row_begin;   // [spots + 1]
-  std::vector<std::int32_t> column;      // [nnz], ascending inside a row
-  std::vector<float> value;              // [nnz], > 0
+  std::vector<std::string> genes;       // column names, unique after duplicates are summed
+  std::vector<std::int64_t> row_begin;  // [spots + 1]
+  std::vector<std::int32_t> column;     // [nnz], ascending inside a row
+  std::vector<float> value;             // [nnz], > 0
   std::int64_t spots() const { return static_cast<std::int64_t>(row_begin.size()) - 1; }
 };
 
@@ -31,21 +31,21 @@ struct Dropped {
 };
 
 struct SlideInfo {
-  std::string name;     // as in the source; spot names are {name}_{native}
+  std::string name;                         // as in the source; spot names are {name}_{native}
   std::string tissue, species, technology;  // as in the metadata; empty when unknown
   Tech tech = Tech::other;
   std::string image_path;
-  double pitch_um = 0;   // centre-to-centre distance of the array
+  double pitch_um = 0;  // centre-to-centre distance of the array
 };
 
 // One slide with its spots in the order of its counts file.
 struct Slide {
   SlideInfo info;
-  std::vector<std::string> spot_name;  // full names, unique
-  std::vector<double> x, y;            // pixel centres in the image
+  std::vector<std::string> spot_name;              // full names, unique
+  std::vector<double> x, y;                        // pixel centres in the image
   std::vector<std::int32_t> array_row, array_col;  // -1 where unknown
-  std::vector<std::int32_t> cluster;   // -1 where unknown or without annotation
-  std::vector<std::string> cluster_names;  // label of each cluster id
+  std::vector<std::int32_t> cluster;               // -1 where unknown or without annotation
+  std::vector<std::string> cluster_names;          // label of each cluster id
   Counts counts;
   Dropped dropped;
   double um_per_px = 0;  // pitch_um / median nearest-neighbour distance

@@ -11,14 +11,14 @@ namespace spn::data {
 
 struct H5adMatrix {  // row-major [n_obs, columns]
   std::int64_t columns = 0;
-  std::vector<float> f32;   // exactly one of the two is filled
+  std::vector<float> f32;  // exactly one of the two is filled
   std::vector<double> f64;
 };
 
 struct H5ad {
-  std::vector<std::string> obs_names;                            // unique
-  std::map<std::string, std::vector<std::string>> categorical;   // obs columns: slide, library_id
-  std::map<std::string, std::vector<std::int32_t>> integer;      // obs columns: array_row, array_col
+  std::vector<std::string> obs_names;                           // unique
+  std::map<std::string, std::vector<std::string>> categorical;  // obs columns: slide, library_id
+  std::map<std::string, std::vector<std::int32_t>> integer;     // obs columns: array_row, array_col
   std::map<std::string, H5adMatrix> obsm;
   // uns: nested one level, uns["spotniche"]["version"] = …
   std::map<std::string, std::map<std::string, std::variant<std::string, double, std::int64_t>>> uns;

@@ -50,7 +50,8 @@ template <class... A>
 // check(ok, "linear", "expected {}, got {}; hint", ...)
 template <class... A>
 void check(bool ok, std::string_view where, fmt::format_string<A...> f, A&&... a) {
-  if (!ok) [[unlikely]] fail(where, f, std::forward<A>(a)...);
+  if (!ok) [[unlikely]]
+    fail(where, f, std::forward<A>(a)...);
 }
 
 }  // namespace spn

@@ -49,8 +49,8 @@ class PhiloxStream {
   std::uint32_t next_u32() {
     if (have_ == 0) {
       // counter: 32 bits of block number, 64 bits of stream with the use folded into its top word
-      block_ = philox(seed_, count_++, static_cast<std::uint32_t>(stream_), static_cast<std::uint32_t>(stream_ >> 32),
-                      use_);
+      block_ =
+          philox(seed_, count_++, static_cast<std::uint32_t>(stream_), static_cast<std::uint32_t>(stream_ >> 32), use_);
       have_ = 4;
     }
     return block_.v[4 - have_--];

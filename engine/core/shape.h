@@ -88,8 +88,8 @@ inline Shape broadcast_shape(const Shape& a, const Shape& b, std::string_view wh
   for (int i = 0; i < n; ++i) {
     const int ia = i - (n - a.ndim()), ib = i - (n - b.ndim());
     const std::int64_t ea = ia < 0 ? 1 : a[ia], eb = ib < 0 ? 1 : b[ib];
-    check(ea == eb || ea == 1 || eb == 1, where, "cannot broadcast {} with {}: dim {} has {} and {}", a.str(),
-          b.str(), i, ea, eb);
+    check(ea == eb || ea == 1 || eb == 1, where, "cannot broadcast {} with {}: dim {} has {} and {}", a.str(), b.str(),
+          i, ea, eb);
     r.push_back(ea == 1 ? eb : ea);
   }
   return r;

@@ -1,9 +1,9 @@
 // What every communicator can do in terms of its collectives: strings, flags, shared failure.
-#include "engine/dist/together.h"
-
 #include <algorithm>
 #include <cstring>
 #include <exception>
+
+#include "engine/dist/together.h"
 
 namespace spn::dist {
 

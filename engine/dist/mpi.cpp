@@ -35,9 +35,7 @@ MPI_Datatype type_of(DType t, const char* where) {
   fail(where, "dtype {} has no MPI type", name_of(t));
 }
 
-MPI_Op op_of(ReduceOp op) {
-  return op == ReduceOp::sum ? MPI_SUM : op == ReduceOp::max ? MPI_MAX : MPI_MIN;
-}
+MPI_Op op_of(ReduceOp op) { return op == ReduceOp::sum ? MPI_SUM : op == ReduceOp::max ? MPI_MAX : MPI_MIN; }
 
 // MPI 3 counts are ints: longer views go in pieces of at most this many elements.
 constexpr std::int64_t kPiece = std::int64_t{1} << 30;

@@ -1,5 +1,6 @@
-// One option table a command: parsing, --help, defaults, --config files and the resolved configuration all come from it.
-// Later wins: defaults, config files in order, command line. Backed by Boost.Program_options (hidden in options.cpp).
+// One option table a command: parsing, --help, defaults, --config files and the resolved configuration all come from
+// it. Later wins: defaults, config files in order, command line. Backed by Boost.Program_options (hidden in
+// options.cpp).
 #pragma once
 
 #include <cstdint>

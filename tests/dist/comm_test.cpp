@@ -17,7 +17,8 @@ TEST(Comm, AllReduceSumsAndFindsMax) {
   Comm& comm = test::world();
   for (std::int64_t n : {0, 1, 7, 4099}) {
     std::vector<float> x(static_cast<std::size_t>(n)), y = x;
-    for (std::int64_t i = 0; i < n; ++i) x[static_cast<std::size_t>(i)] = y[static_cast<std::size_t>(i)] = value(comm.rank(), i);
+    for (std::int64_t i = 0; i < n; ++i)
+      x[static_cast<std::size_t>(i)] = y[static_cast<std::size_t>(i)] = value(comm.rank(), i);
     comm.all_reduce(host_view(x.data(), {n}));
     comm.all_reduce(host_view(y.data(), {n}), ReduceOp::max);
     for (std::int64_t i = 0; i < n; ++i) {
@@ -85,7 +86,8 @@ TEST(Comm, RefusesWrongShapesByName) {
 TEST(Comm, StringsOfUnequalLength) {
   Comm& comm = test::world();
   const auto all = all_gather_strings(comm, std::string(static_cast<std::size_t>(comm.rank() * 3), 'x'));
-  for (int r = 0; r < comm.size(); ++r) EXPECT_EQ(all[static_cast<std::size_t>(r)].size(), static_cast<std::size_t>(r * 3));
+  for (int r = 0; r < comm.size(); ++r)
+    EXPECT_EQ(all[static_cast<std::size_t>(r)].size(), static_cast<std::size_t>(r * 3));
 }
 
 TEST(Comm, OneRanksFailureFailsAll) {

@@ -21,8 +21,8 @@ class RankPrinter : public testing::EmptyTestEventListener {
   void OnTestStart(const testing::TestInfo& info) override { current_ = info.name(); }
   void OnTestPartResult(const testing::TestPartResult& r) override {
     if (r.failed() && world().rank() != 0)
-      std::fprintf(stderr, "[rank %d] %s:%d\n%s\n", world().rank(), r.file_name() ? r.file_name() : "?", r.line_number(),
-                   r.message());
+      std::fprintf(stderr, "[rank %d] %s:%d\n%s\n", world().rank(), r.file_name() ? r.file_name() : "?",
+                   r.line_number(), r.message());
   }
   std::string current_;
 };

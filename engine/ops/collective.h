@@ -1,0 +1,16 @@
+// Collectives on the tape. Convention: a loss is the sum over ranks of each rank's scalar; so the gradient of an
+// all-gather is a reduce-scatter, and that of an all-reduce (sum) is an all-reduce.
+#pragma once
+
+#include "engine/autograd/var.h"
+#include "engine/dist/comm.h"
+
+namespace spn::ops {
+
+// x [n, ...] of each rank -> [size · n, ...].
+Var all_gather(const Var& x, dist::Comm& comm);
+// x [size · n, ...] -> this rank's [n, ...] of the sum over ranks. Gradient: all-gather.
+Var reduce_scatter(const Var& x, dist::Comm& comm);
+Var all_reduce_sum(const Var& x, dist::Comm& comm);
+
+}  // namespace spn::ops

@@ -1,0 +1,16 @@
+// Matrix products.
+#pragma once
+
+#include "engine/autograd/var.h"
+#include "kernels/args/gemm.h"
+
+namespace spn::ops {
+
+using kernels::Activation;
+
+// a [..., m, k] · b [..., k, n]; leading dims equal or 1. Any strides.
+Var matmul(const Var& a, const Var& b);
+// act(x [..., in] · wᵀ + bias), w [out, in] as in PyTorch, bias [out] or absent. The activation is fused.
+Var linear(const Var& x, const Var& w, const Var& bias, Activation act = Activation::none);
+
+}  // namespace spn::ops

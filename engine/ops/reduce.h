@@ -1,0 +1,13 @@
+// Sums and means over dims.
+#pragma once
+
+#include "engine/autograd/var.h"
+
+namespace spn::ops {
+
+Var sum(const Var& x, std::initializer_list<int> dims, bool keepdim = false);
+Var mean(const Var& x, std::initializer_list<int> dims, bool keepdim = false);
+Var sum(const Var& x);  // over everything, to a scalar (shape [])
+Var mean(const Var& x);
+
+}  // namespace spn::ops

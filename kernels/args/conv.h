@@ -1,0 +1,29 @@
+// 2-D convolution (cross-correlation, as in PyTorch). Logical [N,C,H,W] and [out,in,kh,kw]; activations are stored
+// channels-last (N,H,W,C), weights contiguous.
+#pragma once
+
+#include <array>
+
+#include "engine/core/view.h"
+
+namespace spn::kernels {
+
+struct ConvShape {
+  int stride = 1, pad = 0;
+};
+
+// y = x * w (+ bias[out]).
+struct ConvFwd {
+  ConvShape conv;
+  View x, w, bias, y;
+  auto views() const { return std::array{&x, &w, &bias, &y}; }
+};
+
+// Absent outputs are skipped.
+struct ConvBwd {
+  ConvShape conv;
+  View x, w, dy, dx, dw, db;
+  auto views() const { return std::array{&x, &w, &dy, &dx, &dw, &db}; }
+};
+
+}  // namespace spn::kernels

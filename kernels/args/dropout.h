@@ -1,0 +1,26 @@
+// Dropout whose mask is a function of (seed, step, layer, global sample, element), never of rank or thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "engine/core/view.h"
+
+namespace spn::kernels {
+
+struct DropoutKey {
+  std::uint64_t seed = 0;
+  std::int64_t step = 0;
+  std::uint32_t layer = 0;        // unique in the model
+  std::int64_t first_sample = 0;  // global sample index of row 0 (dim 0 of x)
+  double p = 0;                   // probability of zero; survivors are scaled by 1 / (1 − p)
+};
+
+// y = mask · x / (1 − p); the backward is the same call on dy. x [samples, …] contiguous; y may be x.
+struct Dropout {
+  DropoutKey key;
+  View x, y;
+  auto views() const { return std::array{&x, &y}; }
+};
+
+}  // namespace spn::kernels

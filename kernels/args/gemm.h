@@ -1,0 +1,22 @@
+// Matrix products with an optional bias and activation.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "engine/core/view.h"
+
+namespace spn::kernels {
+
+enum class Activation : std::uint8_t { none, relu, gelu };
+
+// c[…,m,n] = act(a[…,m,k] · b[…,k,n] + bias[n]) + (accumulate ? c : 0). Leading dims are a batch, equal or extent 1.
+// Transposition is a matter of strides; c has unit stride in n. act only without accumulate.
+struct Gemm {
+  View a, b, c, bias;
+  Activation act = Activation::none;
+  bool accumulate = false;
+  auto views() const { return std::array{&a, &b, &c, &bias}; }
+};
+
+}  // namespace spn::kernels

@@ -1,0 +1,57 @@
+// Row-wise kernels over the last dim: layer norm, softmax, L2 normalisation, cross-entropy. Contiguous rows.
+#pragma once
+
+#include <array>
+
+#include "engine/core/view.h"
+
+namespace spn::kernels {
+
+// y = (x − mean) / sqrt(var + eps) · w + b; mean and rstd [rows] fp32 (f64 for f64) are saved for the backward.
+struct LayerNormFwd {
+  View x, w, b, y, mean, rstd;
+  double eps = 1e-5;
+  auto views() const { return std::array{&x, &w, &b, &y, &mean, &rstd}; }
+};
+struct LayerNormBwd {
+  View x, w, mean, rstd, dy, dx, dw, db;
+  auto views() const { return std::array{&x, &w, &mean, &rstd, &dy, &dx, &dw, &db}; }
+};
+
+// y = softmax(x) or, with log, log softmax(x).
+struct SoftmaxFwd {
+  View x, y;
+  bool log = false;
+  auto views() const { return std::array{&x, &y}; }
+};
+struct SoftmaxBwd {
+  View y, dy, dx;
+  bool log = false;
+  auto views() const { return std::array{&y, &dy, &dx}; }
+};
+
+// y = x / max(‖x‖, eps); rnorm [rows] = 1 / max(‖x‖, eps).
+struct L2NormFwd {
+  View x, y, rnorm;
+  double eps = 1e-12;
+  auto views() const { return std::array{&x, &y, &rnorm}; }
+};
+// dx = rnorm · (dy − y (y·dy)); where ‖x‖ < eps, dx = rnorm · dy.
+struct L2NormBwd {
+  View y, rnorm, dy, dx;
+  double eps = 1e-12;
+  auto views() const { return std::array{&y, &rnorm, &dy, &dx}; }
+};
+
+// loss[i] = logsumexp(x[i,:]) − x[i, target[i]]; target i64 [rows]; lse [rows] is saved.
+struct CrossEntropyFwd {
+  View x, target, loss, lse;
+  auto views() const { return std::array{&x, &target, &loss, &lse}; }
+};
+// dx[i,j] = dloss[i] · (exp(x[i,j] − lse[i]) − [j = target[i]]).
+struct CrossEntropyBwd {
+  View x, target, lse, dloss, dx;
+  auto views() const { return std::array{&x, &target, &lse, &dloss, &dx}; }
+};
+
+}  // namespace spn::kernels

@@ -1,0 +1,6 @@
+// The only stub: a build without the CUDA backend has no CUDA table.
+#include "kernels/table.h"
+
+namespace spn::kernels {
+const Table* cuda_table() { return nullptr; }
+}  // namespace spn::kernels
