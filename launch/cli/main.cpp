@@ -1,0 +1,78 @@
+// The one binary: finds the command, runs it, and alone decides how a run ends.
+#include <cstdio>
+#include <exception>
+#include <iostream>
+
+#include "engine/core/log.h"
+#include "launch/cli/command.h"
+#include "launch/cli/version.h"
+
+namespace spn::cli {
+namespace {
+
+constexpr Command kCommands[] = {
+    {"synth", "make slides with a known structure in a real layout", run_synth},
+    {"prepare", "slides on disk -> a pack, one row a spot-niche pair", run_prepare},
+    {"pretrain", "a pack -> a run directory with metrics and checkpoints", run_pretrain},
+    {"embed", "checkpoint and pack -> an .h5ad that scanpy opens", run_embed},
+    {"evaluate", "checkpoint and pack -> retrieval beside chance", run_evaluate},
+    {"inspect", "what is in a file of ours, and whether it is whole", run_inspect},
+    {"bench", "timed parts: step, loss, loader", run_bench},
+};
+
+void print_usage(std::ostream& out) {
+  out << "usage: spotniche COMMAND [--config FILE]... [--key value]...\n"
+         "Pretrains ST-Align, an image-gene model for spatial transcriptomics.\n\ncommands:\n";
+  for (const auto& c : kCommands) out << fmt::format("  {:<10} {}\n", c.name, c.summary);
+  out << "\n`spotniche COMMAND --help` lists its options; `spotniche --version` says what this build is.\n"
+         "Several ranks: mpirun -np 4 spotniche COMMAND … or srun --mpi=pmix spotniche COMMAND …\n";
+}
+
+int dispatch(dist::Comm& world, const std::vector<std::string>& args) {
+  if (args.empty() || args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
+    if (world.rank() == 0) print_usage(args.empty() ? std::cerr : std::cout);
+    return args.empty() ? exit_usage : exit_ok;
+  }
+  if (args[0] == "--version") {
+    if (world.rank() == 0) std::cout << version_text();
+    return exit_ok;
+  }
+  std::string names;
+  for (const auto& c : kCommands) {
+    if (args[0] == c.name) return c.run(world, {args.begin() + 1, args.end()});
+    names += (names.empty() ? "" : ", ") + std::string(c.name);
+  }
+  fail_usage("spotniche", "unknown command '{}'; the commands are {}", args[0], names);
+}
+
+int report(const char* message, int status) {
+  log::error("{}", message);
+  return status;
+}
+
+}  // namespace
+}  // namespace spn::cli
+
+int main(int argc, char** argv) {
+  using namespace spn;
+  std::unique_ptr<dist::Comm> world;
+  int status = exit_failed;
+  try {
+    world = dist::make_world();
+    log::init(world->rank(), world->size());
+    status = cli::dispatch(*world, {argv + 1, argv + argc});
+  } catch (const Error& e) {
+    status = cli::report(e.what(), e.status());
+  } catch (const std::bad_alloc&) {
+    status = cli::report("out of memory; use a smaller --micro-batch or more ranks", exit_failed);
+  } catch (const std::exception& e) {
+    status = cli::report(e.what(), exit_failed);
+  }
+  // A rank that fails alone would leave the others waiting in a collective: end them all. Exit status 0 and 75 are
+  // reached by every rank together.
+  if (world && world->size() > 1 && status != exit_ok && status != exit_requeue) {
+    std::fflush(nullptr);
+    world->abort(status);
+  }
+  return status;
+}

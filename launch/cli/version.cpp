@@ -1,0 +1,47 @@
+#include "launch/cli/version.h"
+
+#include <H5public.h>
+#include <dnnl.h>
+#include <fmt/format.h>
+#include <mpi.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <thread>
+
+#include "kernels/table.h"
+#include "spotniche_version.h"
+
+namespace spn::cli {
+namespace {
+
+std::string processor() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);)
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  return "unknown";
+}
+
+}  // namespace
+
+const char* version() { return SPN_VERSION; }
+
+std::string version_text() {
+  char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
+  int length = 0;
+  MPI_Get_library_version(mpi, &length);
+  std::string library(mpi, static_cast<std::size_t>(length));
+  library = library.substr(0, library.find_first_of(",\n"));
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  const auto* dnnl = dnnl_version();
+  const bool cuda = kernels::cuda_table() != nullptr;
+  return fmt::format(
+      "spotniche {}\nbuild     {}, {}\nMPI       {}\nHDF5      {}.{}.{} (parallel)\noneDNN    {}.{}.{}\n"
+      "CUDA      {}\ncuDNN     {}\nNCCL      {}\ndevices   cpu: {}, {} threads\n",
+      SPN_VERSION, SPN_BUILD_TYPE, __VERSION__, library, major, minor, release, dnnl->major, dnnl->minor, dnnl->patch,
+      cuda ? "built in" : "not built in", cuda ? "built in" : "not built in", cuda ? "built in" : "not built in",
+      processor(), std::thread::hardware_concurrency());
+}
+
+}  // namespace spn::cli
