@@ -132,6 +132,10 @@ void Var::set_value(const Tensor& v) const {
   check(node_ && node_->op == nullptr, "set_value", "only leaves can be replaced");
   node_->value.copy_from(v);
 }
+void Var::set_requires_grad(bool wanted) const {
+  check(node_ && node_->op == nullptr, "set_requires_grad", "only leaves can be frozen");
+  node_->requires_grad = wanted;
+}
 void Var::on_grad_ready(std::function<void()> hook) const {
   check(node_ && node_->op == nullptr, "on_grad_ready", "only leaves have hooks");
   node_->hook = std::move(hook);

@@ -38,6 +38,8 @@ class Var {
   void clear_grad() const;
   // Replaces the value of a leaf (loading weights); shape and dtype must agree.
   void set_value(const Tensor& v) const;
+  // Leaves only: freezes or thaws a parameter.
+  void set_requires_grad(bool wanted) const;
   // Called once in each backward(), as soon as this leaf's gradient of that pass is complete. Leaves only.
   void on_grad_ready(std::function<void()> hook) const;
 

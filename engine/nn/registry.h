@@ -1,0 +1,75 @@
+// Registry: every parameter and buffer of a model under its exported name (design: model), in order of construction.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/autograd/var.h"
+#include "engine/nn/init.h"
+
+namespace spn::nn {
+
+class Scope;
+
+class Registry {
+ public:
+  explicit Registry(std::uint64_t seed, Device device = {}) : seed_(seed), device_(device) {}
+  Registry(const Registry&) = delete;
+  Registry& operator=(const Registry&) = delete;
+
+  struct Entry {
+    std::string name;
+    Var parameter;  // absent for a buffer
+    Tensor buffer;  // absent for a parameter
+    const Tensor& value() const { return parameter ? parameter.value() : buffer; }
+  };
+
+  Scope root();
+  const std::vector<Entry>& entries() const { return entries_; }
+  // Parameters that are trained, in order of construction.
+  std::vector<Var> trainable() const;
+  // Elements of all parameters whose name starts with prefix (buffers do not count).
+  std::int64_t count(const std::string& prefix = "") const;
+
+  // Replaces values by name. Usage of names is exact: every missing, unexpected or misshapen tensor is listed in one
+  // data error that names `source`. prefix: only names below it take part.
+  void load(const std::map<std::string, Tensor>& tensors, const std::string& source, const std::string& prefix = "");
+  // Parameters matching the shell pattern ('niche_image.backbone.*') no longer get gradients. Returns how many matched.
+  int freeze(const std::string& pattern);
+
+ private:
+  friend class Scope;
+  Var add_parameter(const std::string& name, const Shape& shape, const Init& init);
+  Tensor add_buffer(const std::string& name, const Shape& shape, double value, DType dtype);
+  void require_new(const std::string& name) const;
+  std::uint64_t seed_;
+  Device device_;
+  std::vector<Entry> entries_;
+};
+
+// A prefix below which a part declares its tensors: scope / "layer1" / "0".
+class Scope {
+ public:
+  Scope(Registry& registry, std::string prefix) : registry_(&registry), prefix_(std::move(prefix)) {}
+  Scope operator/(const std::string& name) const {
+    return Scope(*registry_, prefix_.empty() ? name : prefix_ + "." + name);
+  }
+  Var parameter(const std::string& name, const Shape& shape, const Init& init) const {
+    return registry_->add_parameter((*this / name).prefix_, shape, init);
+  }
+  Tensor buffer(const std::string& name, const Shape& shape, double value, DType dtype = DType::f32) const {
+    return registry_->add_buffer((*this / name).prefix_, shape, value, dtype);
+  }
+  const std::string& prefix() const { return prefix_; }
+  // A number for dropout that is unique to this place in the model and stable when other parts change.
+  std::uint32_t layer_id() const { return static_cast<std::uint32_t>(name_hash(prefix_)); }
+
+ private:
+  Registry* registry_;
+  std::string prefix_;
+};
+
+inline Scope Registry::root() { return Scope(*this, ""); }
+
+}  // namespace spn::nn
