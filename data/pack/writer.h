@@ -15,7 +15,8 @@ class PackWriter {
   // Collective. Creates PATH's temporary neighbour with all datasets at their final size. Throws (data) when the
   // folder does not exist or the disk is full; then no file is left.
   PackWriter(dist::Comm& comm, std::string path, const PackHeader& header);
-  // Without finish(): removes the temporary file.
+  // Without finish(): removes the temporary file. Collective too: when one rank fails in write(), let all fail
+  // (dist::together around the writing) before the writers go out of scope.
   ~PackWriter();
   PackWriter(const PackWriter&) = delete;
   PackWriter& operator=(const PackWriter&) = delete;

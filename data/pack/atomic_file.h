@@ -1,0 +1,23 @@
+// Files that appear whole or not at all: written under a neighbouring name, synced, renamed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace spn::data {
+
+// PATH.tmp-<tag>; tag from new_tag(), the same on all ranks.
+std::string temporary_name(const std::string& path, std::int64_t tag);
+std::int64_t new_tag();
+
+// Data error when the folder of path is missing, or path is a folder.
+void check_target(const std::string& path);
+// Reserves `bytes` on disk for an existing file, so that a full disk shows now and not in the middle of writing. Data
+// error with the size wanted and the size free. File systems without the call: nothing happens.
+void reserve_space(const std::string& path, std::int64_t bytes);
+void sync_file(const std::string& path);
+// Renames and syncs the folder.
+void publish(const std::string& temporary, const std::string& path);
+void remove_quietly(const std::string& path) noexcept;
+
+}  // namespace spn::data
