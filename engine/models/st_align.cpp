@@ -1,0 +1,121 @@
+#include "engine/models/st_align.h"
+
+#include <cmath>
+
+#include "engine/ops/elementwise.h"
+#include "engine/ops/pool.h"
+#include "engine/ops/shape.h"
+
+namespace spn::models {
+namespace {
+
+constexpr double kMaxInverseTemperature = 100;  // CLIP's clamp
+constexpr std::int64_t kAdapterPx = 224;
+
+std::string with_commas(std::int64_t n) {
+  std::string s = std::to_string(n);
+  for (int i = static_cast<int>(s.size()) - 3; i > 0; i -= 3) s.insert(static_cast<std::size_t>(i), ",");
+  return s;
+}
+
+}  // namespace
+
+StAlign::StAlign(const Config& config, std::uint64_t seed, Device device)
+    : config_(config), registry_(std::make_unique<nn::Registry>(seed, device)) {
+  config.validate();
+  const Config& c = config_;
+  const nn::Scope root = registry_->root();
+  const std::int64_t T = c.tokens, D = c.token_width, W = c.genes / T;
+
+  resnet_ = ResNet(root / "spot_image" / "backbone", c.depths(), c.resnet_width, c.resnet_stem == "imagenet", D);
+  spot_image_tokens_ = nn::Tokens(root / "spot_image" / "tokens", T, 1);
+
+  const nn::Scope niche = root / "niche_image";
+  if (c.niche_adapter) {
+    adapter_.bn = nn::BatchNorm(niche / "adapter" / "bn", 3);
+    adapter_.conv = nn::Conv2d(niche / "adapter" / "conv", 3, 3, 3, 1, 1, true);
+  }
+  vit_ = ViT(niche / "backbone", {c.niche_adapter ? kAdapterPx : c.niche_image_px, c.vit_patch, c.vit_width,
+                                  c.vit_depth, c.vit_heads, c.vit_mlp});
+  if (c.vit_frozen) registry_->freeze("niche_image.backbone.*");
+  niche_image_tokens_ = nn::Tokens(niche / "tokens", T, c.vit_width / D);
+
+  if (c.spot_gene_encoder == "mlp")
+    spot_gene_mlp_ = nn::Mlp(root / "spot_gene" / "mlp", {c.spot_gene_width, c.spot_gene_hidden, D});
+  spot_gene_tokens_ = nn::Tokens(root / "spot_gene" / "tokens", T, 1);
+
+  std::vector<std::int64_t> sizes{c.genes};
+  for (const std::int64_t h : c.gene_hidden()) sizes.push_back(h);
+  sizes.push_back(c.genes);
+  niche_gene_mlp_ = nn::Mlp(root / "niche_gene" / "mlp", sizes);
+  for (std::int64_t i = 0; i < c.niche_gene_blocks; ++i)
+    gene_blocks_.emplace_back(
+        root / "niche_gene" / "blocks" / std::to_string(i),
+        nn::BlockSize{W, c.niche_gene_heads, c.niche_gene_head_width, c.niche_gene_mlp, 1e-5, c.dropout, false});
+  niche_gene_proj_ = nn::Mlp(root / "niche_gene" / "proj", {W, c.niche_gene_proj, D});
+
+  spot_fusion_ = Fusion(root / "spot_fusion", D, c.fusion_heads, c.fusion_ffn_hidden, c.dropout);
+  niche_fusion_ = Fusion(root / "niche_fusion", D, c.fusion_heads, c.fusion_ffn_hidden, c.dropout);
+  for (int e = 0; e < kEmbeddings; ++e)
+    heads_[static_cast<std::size_t>(e)] =
+        nn::Mlp(root / "heads" / kEmbeddingNames[e], {T * D, c.head_hidden, c.joint_width});
+  for (std::size_t t = 0; t < 3; ++t) {
+    const double ln = std::log(1 / c.temperature);
+    logit_scale_[t] = c.learnable_temperature
+                          ? root.parameter(std::string("logit_scale.") + kTargets[t].name, {}, nn::Init::constant(ln))
+                          : Var(Tensor::full({1}, 1 / c.temperature, DType::f32, device));
+  }
+}
+
+Var StAlign::inverse_temperature(int target) const {
+  const Var& s = logit_scale_[static_cast<std::size_t>(target)];
+  return config_.learnable_temperature ? ops::clamp_max(ops::exp(ops::reshape(s, {1})), kMaxInverseTemperature) : s;
+}
+
+Var StAlign::encode_niche_image(const Var& image, const nn::Context& c) const {
+  Var x = image;
+  if (config_.niche_adapter)
+    x = adapter_.conv(ops::adaptive_avg_pool2d(adapter_.bn(x, c, false), kAdapterPx, kAdapterPx));
+  return niche_image_tokens_(vit_(x, c));
+}
+
+Var StAlign::encode_niche_gene(const Var& x, const nn::Context& c) const {
+  Var y = ops::reshape(niche_gene_mlp_(x), {x.dim(0), config_.tokens, config_.genes / config_.tokens});
+  for (const nn::Block& block : gene_blocks_) y = block(y, c);
+  return niche_gene_proj_(y);
+}
+
+std::array<Var, kEmbeddings> StAlign::embed(const Inputs& in, const nn::Context& c) const {
+  const std::int64_t batch = in.spot_image.dim(0);
+  const auto require = [&](const char* what, const Tensor& t, const Shape& want) {
+    check(t.shape() == want, "st_align", "expected {} of shape {}, got {}", what, want.str(), t.shape().str());
+  };
+  require("spot_image", in.spot_image, {batch, 3, config_.spot_image_px, config_.spot_image_px});
+  require("niche_image", in.niche_image, {batch, 3, config_.niche_image_px, config_.niche_image_px});
+  require("spot_gene", in.spot_gene, {batch, config_.spot_gene_width});
+  require("niche_gene", in.niche_gene, {batch, config_.genes});
+
+  const Var genes(in.spot_gene);
+  std::array<Var, kEmbeddings> tokens;
+  tokens[spot_image] = spot_image_tokens_(resnet_(Var(in.spot_image), c));
+  tokens[spot_gene] = spot_gene_tokens_(config_.spot_gene_encoder == "mlp" ? spot_gene_mlp_(genes) : genes);
+  tokens[niche_image] = encode_niche_image(Var(in.niche_image), c);
+  tokens[niche_gene] = encode_niche_gene(Var(in.niche_gene), c);
+  tokens[spot] = spot_fusion_(tokens[spot_image], tokens[spot_gene], c);
+  tokens[niche] = niche_fusion_(tokens[niche_image], tokens[niche_gene], c);
+  std::array<Var, kEmbeddings> out;
+  for (std::size_t e = 0; e < kEmbeddings; ++e)
+    out[e] = heads_[e](ops::reshape(tokens[e], {batch, config_.tokens * config_.token_width}));
+  return out;
+}
+
+std::string StAlign::summary() const {
+  std::string s;
+  for (const char* part :
+       {"spot_image", "spot_gene", "niche_image", "niche_gene", "spot_fusion", "niche_fusion", "heads", "logit_scale"})
+    if (const std::int64_t n = registry_->count(std::string(part) + "."); n > 0)
+      s += fmt::format("  {:<13} {:>13}\n", part, with_commas(n));
+  return s + fmt::format("  {:<13} {:>13} parameters\n", "total", with_commas(registry_->count()));
+}
+
+}  // namespace spn::models
