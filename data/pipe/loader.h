@@ -23,7 +23,8 @@ struct HostBatch {
   std::vector<float> spot_gene, niche_gene;
 };
 
-// Several packs read as one, rows joined in order. They must agree in sizes and genes (data error that says how not).
+// Several packs read as one, rows joined in order. They must agree in sizes, genes and normalisation and share no slide
+// (data error that says how not).
 class PackSet {
  public:
   explicit PackSet(const std::vector<std::string>& paths);
@@ -54,6 +55,7 @@ class Loader {
 
  private:
   struct Impl;
+  void shut() noexcept;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -1,0 +1,113 @@
+// Several packs read as one: checks that they agree, joins their small tables, reads rows of any of them.
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <map>
+
+#include "data/pipe/loader.h"
+#include "engine/core/check.h"
+
+namespace spn::data {
+namespace {
+
+void check_agree(const PackReader& a, const PackReader& b) {
+  const PackHeader &x = a.header(), &y = b.header();
+  const auto same = [&](const char* what, const auto& left, const auto& right) {
+    if (left != right)
+      fail_data("packs",
+                "expected packs that agree, got {} {} in '{}' and {} in '{}'; prepare them with the same options", what,
+                left, a.path(), right, b.path());
+  };
+  same("spot image px", x.spot_px, y.spot_px);
+  same("niche image px", x.niche_px, y.niche_px);
+  same("spot genes", x.spot_genes, y.spot_genes);
+  same("niche genes", x.niche_genes, y.niche_genes);
+  same("normalisation", x.normalisation, y.normalisation);
+  const auto [left, right] = std::mismatch(a.genes().begin(), a.genes().end(), b.genes().begin(), b.genes().end());
+  if (left != a.genes().end())
+    fail_data("packs",
+              "expected the same gene list, got '{}' in '{}' and '{}' in '{}' at position {}; prepare the second with "
+              "--gene-list of the first",
+              *left, a.path(), *right, b.path(), left - a.genes().begin());
+}
+
+}  // namespace
+
+PackSet::PackSet(const std::vector<std::string>& paths) {
+  check(!paths.empty(), "packs", "expected at least one pack, got none");
+  std::map<std::string, std::string> home;  // slide name to its pack
+  std::int64_t rows = 0;
+  std::int32_t slides = 0;
+  for (const std::string& path : paths) {
+    packs_.emplace_back(path);
+    const PackReader& pack = packs_.back();
+    check_agree(packs_.front(), pack);
+    for (const PackSlide& s : pack.slides()) {
+      const auto [other, fresh] = home.emplace(s.name, path);
+      if (!fresh)
+        fail_data("packs", "slide '{}' is in '{}' and in '{}'; give each slide once", s.name, other->second, path);
+      if (!(s.um_per_px > 0))
+        fail_data("packs", "expected a positive um_per_px for slide '{}' in '{}', got {}", s.name, path, s.um_per_px);
+    }
+    const auto index = pack.read_slide_index(), cluster = pack.read_clusters();
+    const auto xy = pack.read_xy();
+    for (std::size_t i = 0; i < index.size(); ++i) {
+      if (index[i] < 0 || static_cast<std::size_t>(index[i]) >= pack.slides().size())
+        fail_data("packs", "expected a slide index below {} at row {} of '{}', got {}", pack.slides().size(), i, path,
+                  index[i]);
+      const double scale = pack.slides()[static_cast<std::size_t>(index[i])].um_per_px;
+      slide_.push_back(slides + index[i]);
+      xy_um_.push_back(static_cast<float>(xy[2 * i] * scale));
+      xy_um_.push_back(static_cast<float>(xy[2 * i + 1] * scale));
+    }
+    cluster_.insert(cluster_.end(), cluster.begin(), cluster.end());
+    first_.push_back(rows);
+    rows += pack.header().spots;
+    slides += static_cast<std::int32_t>(pack.slides().size());
+  }
+}
+
+std::int64_t PackSet::rows() const { return static_cast<std::int64_t>(slide_.size()); }
+
+std::string PackSet::fingerprint() const {
+  std::string all;
+  for (const PackReader& p : packs_) all += p.fingerprint() + '\n';
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned length = 0;
+  check(EVP_Digest(all.data(), all.size(), digest, &length, EVP_sha256(), nullptr) == 1, "packs", "SHA-256 failed");
+  std::string hex;
+  for (unsigned i = 0; i < length; ++i) hex += fmt::format("{:02x}", digest[i]);
+  return hex;
+}
+
+void PackSet::read(const std::vector<std::int64_t>& rows, HostBatch& out) const {
+  const PackHeader& h = header();
+  const auto n = rows.size();
+  const auto spot = static_cast<std::size_t>(3 * h.spot_px) * static_cast<std::size_t>(h.spot_px);
+  const auto niche = static_cast<std::size_t>(3 * h.niche_px) * static_cast<std::size_t>(h.niche_px);
+  const auto spot_genes = static_cast<std::size_t>(h.spot_genes), niche_genes = static_cast<std::size_t>(h.niche_genes);
+  out.row = rows;
+  out.slide.resize(n);
+  out.cluster.resize(n);
+  out.xy_um.resize(2 * n);
+  out.spot_image.resize(n * spot);
+  out.niche_image.resize(n * niche);
+  out.spot_gene.resize(n * spot_genes);
+  out.niche_gene.resize(n * niche_genes);
+  for (std::size_t i = 0; i < n; ++i) {
+    check(rows[i] >= 0 && rows[i] < this->rows(), "packs", "expected a row within [0, {}), got {}", this->rows(),
+          rows[i]);
+    const auto row = static_cast<std::size_t>(rows[i]);
+    const auto p =
+        static_cast<std::size_t>(std::upper_bound(first_.begin(), first_.end(), rows[i]) - first_.begin() - 1);
+    out.slide[i] = slide_[row];
+    out.cluster[i] = cluster_[row];
+    out.xy_um[2 * i] = xy_um_[2 * row];
+    out.xy_um[2 * i + 1] = xy_um_[2 * row + 1];
+    packs_[p].read_row(rows[i] - first_[p],
+                       {out.spot_image.data() + i * spot, out.niche_image.data() + i * niche,
+                        out.spot_gene.data() + i * spot_genes, out.niche_gene.data() + i * niche_genes});
+  }
+}
+
+}  // namespace spn::data

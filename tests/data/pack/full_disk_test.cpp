@@ -1,0 +1,131 @@
+// A disk that fills up at each stage of writing a pack: a data error, and nothing left. Two ways to fill it: a limit on
+// file sizes (any user), and a small tmpfs (root only; loud skip).
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <filesystem>
+
+#include "data/pack/reader.h"
+#include "data/pack/writer.h"
+#include "engine/core/check.h"
+#include "tests/support/made_pack.h"
+#include "tests/support/scratch.h"
+#include "tests/support/world.h"
+
+namespace spn::data {
+namespace {
+
+// Files of this process end at `bytes` while it lives.
+class FileLimit {
+ public:
+  explicit FileLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit now{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &now);
+  }
+  ~FileLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  rlimit before_{};
+  void (*handler_)(int);
+};
+
+struct Tmpfs {
+  Tmpfs(std::string folder, const char* size) : path(std::move(folder)) {
+    std::filesystem::create_directory(path);
+    mounted = ::mount("tmpfs", path.c_str(), "tmpfs", 0, size) == 0;
+  }
+  ~Tmpfs() {
+    if (mounted) ::umount(path.c_str());
+  }
+  std::string path;
+  bool mounted = false;
+};
+
+template <class F>
+void expect_data_error(F&& f, const std::string& word) {
+  try {
+    f();
+    ADD_FAILURE() << "expected a throw";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.status(), exit_data) << e.what();
+    EXPECT_NE(std::string(e.what()).find(word), std::string::npos) << e.what();
+  }
+}
+
+TEST(FullDisk, ReservingTheSpaceFails) {
+  test::Scratch folder;
+  const auto plan = test::plan_pack({500});
+  expect_data_error(
+      [&] {
+        const FileLimit limit(100'000);
+        test::write_pack(test::world(), folder / "a.h5", plan);
+      },
+      "large");
+  EXPECT_TRUE(folder.files().empty());
+}
+
+TEST(FullDisk, WritingRowsFails) {
+  test::Scratch folder;
+  const auto plan = test::plan_pack({500});
+  expect_data_error(
+      [&] {
+        PackWriter writer(test::world(), folder / "a.h5", plan.header);
+        const FileLimit limit(100'000);
+        writer.write(0, test::made_rows(plan, 0, 500));
+      },
+      "/spots/");
+  EXPECT_TRUE(folder.files().empty());
+}
+
+TEST(FullDisk, WritingNamesFails) {
+  test::Scratch folder;
+  const auto plan = test::plan_pack({500});
+  expect_data_error(
+      [&] {
+        PackWriter writer(test::world(), folder / "a.h5", plan.header);
+        writer.write(0, test::made_rows(plan, 0, 500));
+        const auto bytes = std::filesystem::file_size(folder / folder.files().at(0));
+        const FileLimit limit(bytes + 4096);
+        writer.finish(plan.slides, plan.genes);
+      },
+      "large");
+  EXPECT_TRUE(folder.files().empty());
+  // the library is still of use
+  test::write_pack(test::world(), folder / "a.h5", plan);
+  EXPECT_EQ(PackReader(folder / "a.h5").header().spots, 500);
+}
+
+TEST(FullDisk, ATmpfsThatIsTooSmallFromTheStart) {
+  test::Scratch folder;
+  const Tmpfs disk(folder / "disk", "size=256k");
+  if (!disk.mounted) GTEST_SKIP() << "a tmpfs cannot be mounted here: a full disk was not tried";
+  const auto plan = test::plan_pack({2000});
+  expect_data_error([&] { test::write_pack(test::world(), disk.path + "/a.h5", plan); }, "No space left");
+  EXPECT_TRUE(std::filesystem::is_empty(disk.path));
+}
+
+TEST(FullDisk, ATmpfsThatFillsUpWithTheNames) {
+  test::Scratch folder;
+  const Tmpfs disk(folder / "disk", "size=512k");
+  if (!disk.mounted) GTEST_SKIP() << "a tmpfs cannot be mounted here: a full disk was not tried";
+  const auto plan = test::plan_pack({500});
+  auto rows = test::made_rows(plan, 0, 500);
+  for (auto& name : rows.name) name += std::string(1000, 'x');
+  expect_data_error(
+      [&] {
+        PackWriter writer(test::world(), disk.path + "/a.h5", plan.header);
+        writer.write(0, rows);
+        writer.finish(plan.slides, plan.genes);
+      },
+      "No space left");
+  EXPECT_TRUE(std::filesystem::is_empty(disk.path));
+}
+
+}  // namespace
+}  // namespace spn::data

@@ -1,0 +1,132 @@
+// Batches of one and several packs: content, order, threads, errors.
+#include "data/pipe/loader.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <thread>
+
+#include "engine/core/check.h"
+#include "tests/support/made_pack.h"
+#include "tests/support/scratch.h"
+#include "tests/support/world.h"
+
+namespace spn::data {
+namespace {
+
+struct TwoPacks {
+  TwoPacks() {
+    a = test::plan_pack({11, 6});
+    b = test::plan_pack({9}, GeneType::f16);
+    b.slides[0].name = "another";
+    b.slides[0].um_per_px = 2;
+    test::write_pack(test::world(), folder / "a.h5", a);
+    test::write_pack(test::world(), folder / "b.h5", b);
+  }
+  std::vector<std::string> paths() const { return {folder / "a.h5", folder / "b.h5"}; }
+  test::Scratch folder;
+  test::MadePack a, b;
+};
+
+void expect_batch(const TwoPacks& made, const HostBatch& batch) {
+  for (std::size_t i = 0; i < batch.row.size(); ++i) {
+    const bool second = batch.row[i] >= 17;
+    const test::MadePack& plan = second ? made.b : made.a;
+    const PackRows want = test::made_rows(plan, batch.row[i] - (second ? 17 : 0), 1);
+    const auto part = [i](const auto& v, std::size_t n) {
+      return std::decay_t<decltype(v)>(v.begin() + static_cast<long>(i * n),
+                                       v.begin() + static_cast<long>((i + 1) * n));
+    };
+    EXPECT_EQ(batch.slide[i], want.slide[0] + (second ? 2 : 0));
+    EXPECT_EQ(batch.cluster[i], want.cluster[0]);
+    const double scale = plan.slides[static_cast<std::size_t>(want.slide[0])].um_per_px;
+    EXPECT_EQ(batch.xy_um[2 * i], static_cast<float>(want.xy[0] * scale));
+    EXPECT_EQ(batch.xy_um[2 * i + 1], static_cast<float>(want.xy[1] * scale));
+    EXPECT_EQ(part(batch.spot_image, 75), want.spot_image);
+    EXPECT_EQ(part(batch.niche_image, 147), want.niche_image);
+    EXPECT_EQ(part(batch.spot_gene, 9), want.spot_gene);
+    EXPECT_EQ(part(batch.niche_gene, 11), want.niche_gene);
+  }
+}
+
+TEST(Loader, BatchesAreTheSamplersRowsForAnyNumberOfThreadsAndRanks) {
+  const TwoPacks made;
+  const PackSet packs(made.paths());
+  ASSERT_EQ(packs.rows(), 26);
+  const Sampler sampler(26, 8, 11);
+  for (int size : {1, 2, 4})
+    for (int threads : {1, 2, 5})
+      for (int rank = 0; rank < size; ++rank) {
+        Loader loader(packs, sampler, 2, 11, rank, size, 3, threads);
+        for (std::int64_t step = 2; step < 11; ++step) {
+          const HostBatch batch = loader.next();
+          EXPECT_EQ(batch.step, step);
+          EXPECT_EQ(batch.epoch, step / 3);
+          EXPECT_EQ(batch.first_position, rank * 8 / size);
+          EXPECT_EQ(batch.row, sampler.rank_rows(step, rank, size));
+          expect_batch(made, batch);
+        }
+        EXPECT_THROW(loader.next(), Error);
+      }
+}
+
+TEST(Loader, MayBeLeftBeforeTheEnd) {
+  const TwoPacks made;
+  const PackSet packs(made.paths());
+  for (int i = 0; i < 20; ++i) {
+    Loader loader(packs, Sampler(26, 8, 1), 0, 1'000'000, 0, 1, 2, 3);
+    if (i % 2) loader.next();
+  }
+  Loader nothing(packs, Sampler(26, 8, 1), 5, 5, 0, 1);
+}
+
+TEST(Loader, ErrorsOfReadingThreadsComeOutOfNext) {
+  const TwoPacks made;
+  const PackSet packs(made.paths());
+  // the file shrinks under the loader
+  std::filesystem::resize_file(made.folder / "a.h5", 100);
+  Loader loader(packs, Sampler(26, 26, 1), 0, 4, 0, 1, 3, 2);
+  for (int again = 0; again < 2; ++again) try {
+      loader.next();
+      FAIL() << "expected a throw";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.status(), exit_data);
+      EXPECT_NE(std::string(e.what()).find("a.h5"), std::string::npos) << e.what();
+    }
+}
+
+TEST(PackSet, RefusesPacksThatDisagree) {
+  const auto refuse = [](const std::vector<std::string>& paths, const std::string& word) {
+    try {
+      PackSet packs(paths);
+      ADD_FAILURE() << "expected a throw for " << word;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.status(), exit_data);
+      EXPECT_NE(std::string(e.what()).find(word), std::string::npos) << e.what();
+    }
+  };
+  const TwoPacks made;
+  refuse({made.folder / "a.h5", made.folder / "a.h5"}, "give each slide once");
+  auto other = made.b;
+  other.genes[4] = "ELSE";
+  test::write_pack(test::world(), made.folder / "c.h5", other);
+  refuse({made.folder / "a.h5", made.folder / "c.h5"}, "'ELSE'");
+  other = made.b;
+  other.header.niche_px = 8;
+  test::write_pack(test::world(), made.folder / "d.h5", other);
+  refuse({made.folder / "a.h5", made.folder / "d.h5"}, "niche image px 7");
+  other = made.b;
+  other.slides[0].um_per_px = 0;
+  test::write_pack(test::world(), made.folder / "e.h5", other);
+  refuse({made.folder / "a.h5", made.folder / "e.h5"}, "um_per_px");
+}
+
+TEST(PackSet, FingerprintDependsOnTheOrder) {
+  const TwoPacks made;
+  const auto paths = made.paths();
+  EXPECT_EQ(PackSet(paths).fingerprint(), PackSet(paths).fingerprint());
+  EXPECT_NE(PackSet(paths).fingerprint(), PackSet({paths[1], paths[0]}).fingerprint());
+}
+
+}  // namespace
+}  // namespace spn::data
