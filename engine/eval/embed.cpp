@@ -1,0 +1,21 @@
+#include "engine/eval/embed.h"
+
+#include "engine/ops/image.h"
+#include "engine/ops/norm.h"
+
+namespace spn::eval {
+
+Embeddings embed_batch(const models::StAlign& model, const train::Batch& batch, Device device) {
+  const NoGrad no_grad;
+  models::Inputs in;
+  in.spot_image = ops::image_embed(batch.spot_image.to(device), {});
+  in.niche_image = ops::image_embed(batch.niche_image.to(device), {});
+  in.spot_gene = batch.spot_gene.to(device);
+  in.niche_gene = batch.niche_gene.to(device);
+  const auto z = model.embed(in, nn::Context{});
+  Embeddings out;
+  for (std::size_t e = 0; e < out.size(); ++e) out[e] = ops::l2_normalise(z[e]).value().to_vector<float>();
+  return out;
+}
+
+}  // namespace spn::eval

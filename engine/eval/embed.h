@@ -1,0 +1,18 @@
+// Embeddings of a batch in evaluation mode.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "engine/models/st_align.h"
+#include "engine/train/batch.h"
+
+namespace spn::eval {
+
+// Unit rows [b,E], row-major, by models::Embedding.
+using Embeddings = std::array<std::vector<float>, models::kEmbeddings>;
+
+// No dropout, no augmentation, running batch statistics.
+Embeddings embed_batch(const models::StAlign& model, const train::Batch& batch, Device device = {});
+
+}  // namespace spn::eval

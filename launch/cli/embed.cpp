@@ -1,0 +1,93 @@
+// embed: checkpoint and pack -> an .h5ad that scanpy opens.
+#include <iostream>
+
+#include "data/write_h5ad/write_h5ad.h"
+#include "engine/core/log.h"
+#include "engine/dist/together.h"
+#include "launch/cli/command.h"
+#include "launch/cli/embed_pack.h"
+#include "launch/cli/load_model.h"
+#include "launch/cli/options.h"
+#include "launch/cli/version.h"
+
+namespace spn::cli {
+namespace {
+
+// obsm keys, by models::Embedding.
+constexpr const char* kKeys[models::kEmbeddings] = {"X_spot_image", "X_spot_gene", "X_niche_image",
+                                                    "X_niche_gene", "X_spotniche", "X_spotniche_niche"};
+
+data::H5ad assemble(const LoadedModel& loaded, const data::PackSet& packs, eval::Embeddings&& z, std::uint64_t seed) {
+  data::H5ad out;
+  auto& slide = out.categorical["slide"];
+  auto& row = out.integer["array_row"];
+  auto& column = out.integer["array_col"];
+  data::H5adMatrix spatial;
+  spatial.columns = 2;
+  bool grid_known = false;
+  for (std::size_t p = 0; p < packs.packs(); ++p) {
+    const auto& pack = packs.pack(p);
+    const auto names = pack.read_names();
+    out.obs_names.insert(out.obs_names.end(), names.begin(), names.end());
+    for (const std::int32_t s : pack.read_slide_index())
+      slide.push_back(pack.slides()[static_cast<std::size_t>(s)].name);
+    for (const bool columns : {false, true}) {
+      const auto v = pack.read_array(columns);
+      auto& to = columns ? column : row;
+      to.insert(to.end(), v.begin(), v.end());
+      for (const std::int32_t e : v) grid_known = grid_known || e >= 0;
+    }
+    const auto xy = pack.read_xy();
+    spatial.f64.insert(spatial.f64.end(), xy.begin(), xy.end());
+  }
+  out.categorical["library_id"] = slide;
+  if (!grid_known) out.integer.clear();
+  out.obsm["spatial"] = std::move(spatial);
+  for (std::size_t e = 0; e < z.size(); ++e) {
+    data::H5adMatrix m;
+    m.columns = loaded.model->config().joint_width;
+    m.f32 = std::move(z[e]);
+    out.obsm[kKeys[e]] = std::move(m);
+  }
+  const auto& h = packs.header();
+  auto& uns = out.uns["spotniche"];
+  uns["version"] = std::string(version());
+  uns["checkpoint"] = loaded.folder;
+  uns["checkpoint_sha256"] = loaded.checksum;
+  uns["spot_window_um"] = h.spot_window_um;
+  uns["niche_window_um"] = packs.pack(0).slides().front().niche_window_um;
+  uns["niche_radius_um"] = packs.pack(0).slides().front().niche_radius_um;
+  uns["um_per_px"] = packs.pack(0).slides().front().um_per_px;
+  uns["seed"] = static_cast<std::int64_t>(seed);
+  return out;
+}
+
+}  // namespace
+
+int run_embed(dist::Comm& world, const std::vector<std::string>& args) {
+  std::string checkpoint, output;
+  std::vector<std::string> pack_paths;
+  std::int64_t batch = 256;
+  Options options("embed", "Embeds every spot and niche of a pack with a trained model and writes an .h5ad.");
+  options.add("checkpoint", &checkpoint, "a checkpoint folder, or a run directory (its newest checkpoint)");
+  options.add("pack", &pack_paths, "packs from `spotniche prepare`");
+  options.add("output", &output, "the .h5ad to write");
+  options.add("batch", &batch, "rows embedded at once on a rank");
+  for (const char* name : {"checkpoint", "pack", "output"}) options.require(name);
+  if (!options.parse(args, std::cout)) return exit_ok;
+  if (batch < 1) fail_usage("embed", "--batch: expected at least 1, got {}", batch);
+
+  const LoadedModel loaded = load_model(checkpoint);
+  const data::PackSet packs(pack_paths);
+  require_fits(loaded.model->config(), loaded.genes, packs, loaded.folder);
+  log::info("embedding {} spots of {} pack(s) with {}", packs.rows(), packs.packs(), loaded.folder);
+  eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch);
+  dist::together(world, "embed", [&] {
+    if (world.rank() == 0) data::write_h5ad(output, assemble(loaded, packs, std::move(z), loaded.seed));
+  });
+  log::info("wrote {}: obsm X_spotniche and five more, {} columns each; open it with scanpy.read_h5ad", output,
+            loaded.model->config().joint_width);
+  return exit_ok;
+}
+
+}  // namespace spn::cli

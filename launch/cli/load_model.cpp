@@ -1,0 +1,72 @@
+#include "launch/cli/load_model.h"
+
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+
+#include "engine/ckpt/checkpoint.h"
+#include "engine/ckpt/safetensors.h"
+#include "engine/ckpt/sha256.h"
+
+namespace spn::cli {
+
+namespace fs = std::filesystem;
+
+std::string checkpoint_config(const models::Config& config, const std::vector<std::string>& genes) {
+  auto json = nlohmann::ordered_json::parse(models::to_json(config));
+  json["gene_names"] = genes;
+  return json.dump(2) + "\n";
+}
+
+LoadedModel load_model(const std::string& folder) {
+  LoadedModel loaded;
+  loaded.folder = folder;
+  if (fs::exists(fs::path(folder) / "checkpoints")) {
+    const auto newest = ckpt::find_latest(folder);
+    if (!newest)
+      fail_data("checkpoint", "{} holds no whole checkpoint yet; train longer or name another folder", folder);
+    loaded.folder = *newest;
+  }
+  const std::string config_path = (fs::path(loaded.folder) / "config.json").string();
+  const std::string weights_path = (fs::path(loaded.folder) / "model.safetensors").string();
+  if (!fs::exists(config_path) || !fs::exists(weights_path))
+    fail_data("checkpoint", "{}: expected config.json and model.safetensors; give a folder below RUN_DIR/checkpoints",
+              loaded.folder);
+  const std::string text = ckpt::read_text(config_path);
+  const models::Config config = models::from_json(text, config_path);
+  const auto json = nlohmann::json::parse(text);
+  if (const auto it = json.find("gene_names"); it != json.end() && it->is_array())
+    for (const auto& g : *it) loaded.genes.push_back(g.get<std::string>());
+  loaded.model = std::make_unique<models::StAlign>(config, 0);
+  const ckpt::SafetensorsReader reader(weights_path);
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, info] : reader.tensors()) tensors.emplace(name, reader.load(name));
+  loaded.model->registry().load(tensors, weights_path);
+  loaded.checksum = ckpt::sha256_file(weights_path);
+  return loaded;
+}
+
+void require_fits(const models::Config& c, const std::vector<std::string>& genes, const data::PackSet& packs,
+                  const std::string& source) {
+  const auto& h = packs.header();
+  const std::string pack = packs.pack(0).path();
+  const auto require = [&](const char* what, std::int64_t want, std::int64_t got, const char* option) {
+    if (want != got)
+      fail_data("pack", "{}: {} is {} in the model ({}) but {} in the pack; prepare it with {} {}", pack, what, want,
+                source, got, option, want);
+  };
+  require("the spot image's side", c.spot_image_px, h.spot_px, "--spot-image-px");
+  require("the niche image's side", c.niche_image_px, h.niche_px, "--niche-image-px");
+  require("the number of niche genes", c.genes, h.niche_genes, "--gene-count");
+  require("the width of the spot gene vector", c.spot_gene_width, h.spot_genes, "--gene-count");
+  if (genes.empty()) return;
+  const auto& have = packs.genes();
+  for (std::size_t g = 0; g < genes.size(); ++g)
+    if (have[g] != genes[g])
+      fail_data("pack",
+                "{}: gene {} is {} but the model ({}) was trained with {} there; prepare the pack with --gene-list "
+                "RUN_DIR/genes.txt of that training run",
+                pack, g, have[g], source, genes[g]);
+}
+
+}  // namespace spn::cli

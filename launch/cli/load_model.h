@@ -1,0 +1,30 @@
+// A trained model from disk: what embed and evaluate start with.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "data/pipe/loader.h"
+#include "engine/models/st_align.h"
+
+namespace spn::cli {
+
+struct LoadedModel {
+  std::unique_ptr<models::StAlign> model;
+  std::string folder;              // the checkpoint's folder
+  std::string checksum;            // SHA-256 of model.safetensors
+  std::vector<std::string> genes;  // the genes it was trained on, in order
+  std::uint64_t seed = 0;          // of the training run
+};
+
+// DIR: a checkpoint, or a run directory (its newest whole checkpoint). Data error when it does not hold a model.
+LoadedModel load_model(const std::string& folder);
+
+// config.json of a checkpoint: the model's sizes and the names of its genes.
+std::string checkpoint_config(const models::Config& config, const std::vector<std::string>& genes);
+
+// Data error that says how when the pack's genes or image sizes are not the model's.
+void require_fits(const models::Config& config, const std::vector<std::string>& genes, const data::PackSet& packs,
+                  const std::string& model_source);
+
+}  // namespace spn::cli
