@@ -1,45 +1,27 @@
-// A folder for a test's files, removed when the test ends, and small helpers to fill it.
+// A test's own folder with small helpers to fill it, and to look at the errors that bad files give.
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
 
 #include "engine/core/check.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::test {
 
-class Folder {
+class Folder : public TempFolder {
  public:
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "spotniche-test-XXXXXX").string();
-    if (!::mkdtemp(pattern.data())) fail("test folder", "cannot make {}", pattern);
-    path_ = pattern;
-  }
-  ~Folder() {
-    std::error_code none;
-    std::filesystem::remove_all(path_, none);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-
-  const std::string& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
   // Writes text under name, making folders on the way; returns the whole path.
   std::string put(const std::string& name, const std::string& text) const {
-    const std::filesystem::path p = std::filesystem::path(path_) / name;
+    const std::filesystem::path p = std::filesystem::path(path()) / name;
     std::filesystem::create_directories(p.parent_path());
     std::ofstream(p, std::ios::binary) << text;
     return p.string();
   }
-
- private:
-  std::string path_;
 };
 
 inline std::string read_text(const std::string& path) {
