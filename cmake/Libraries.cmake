@@ -11,7 +11,9 @@ target_link_libraries(spn_core PUBLIC fmt::fmt PRIVATE spdlog::spdlog)
 
 spn_library(spn_kernels kernels "/cuda/")
 target_link_libraries(spn_kernels PUBLIC spn_core PRIVATE DNNL::dnnl OpenMP::OpenMP_CXX)
-target_compile_options(spn_kernels PRIVATE -march=${SPN_CPU_ARCH} $<$<CONFIG:Release>:-O3> -fopenmp-simd)
+target_compile_options(spn_kernels PRIVATE -march=${SPN_CPU_ARCH} $<$<CONFIG:Release>:-O3> -fopenmp-simd
+                       # neither errno nor traps are read: results stay the same, sqrt and selects vectorise
+                       -fno-math-errno -fno-trapping-math)
 
 spn_library(spn_dist engine/dist "^$")
 target_link_libraries(spn_dist PUBLIC spn_core PRIVATE MPI::MPI_C)

@@ -11,6 +11,9 @@ const Table& cpu_table() {
       .sync = cpu::sync,
       .memory = cpu::memory,
       .reset_peak = cpu::reset_peak,
+      .adamw = cpu::adamw,
+      .sgd = cpu::sgd,
+      .sum_of_squares = cpu::sum_of_squares,
   };
   return table;
 }

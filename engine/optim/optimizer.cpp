@@ -1,0 +1,55 @@
+#include "engine/optim/optimizer.h"
+
+#include <cmath>
+
+#include "engine/optim/clip.h"
+
+namespace spn::optim {
+
+Optimizer::Optimizer(std::vector<Item> items, std::initializer_list<const char*> slots) : items_(std::move(items)) {
+  check(!items_.empty(), "optim", "no parameter is trained; unfreeze some");
+  for (const char* s : slots)
+    for (const Item& i : items_) {
+      const Tensor& w = i.var.value();
+      const Tensor zero = Tensor::empty(w.shape(), w.dtype(), w.device());
+      zero.fill(0);
+      state_.push_back({std::string(s) + "." + i.var.name(), zero});
+    }
+  state_.push_back({"step", Tensor::from(std::vector<std::int64_t>{0}, {})});
+}
+
+std::int64_t Optimizer::steps() const { return *state_.back().tensor.data<std::int64_t>(); }
+
+const View& Optimizer::slot(std::size_t slot, std::size_t item) const {
+  return state_[slot * items_.size() + item].tensor.view();
+}
+
+void Optimizer::zero_grad() const {
+  for (const Item& i : items_) i.var.clear_grad();
+}
+
+StepResult Optimizer::step(const StepArgs& args) {
+  std::vector<std::size_t> present;
+  std::vector<Tensor> dense;  // owns what grads views
+  std::vector<View> grads;
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    const Tensor& g = items_[i].var.grad();
+    if (!g) continue;
+    present.push_back(i);
+    dense.push_back(g.contiguous());
+    grads.push_back(dense.back().view());
+  }
+  StepResult r;
+  r.grad_norm = global_norm(grads);
+  if (!std::isfinite(r.grad_norm)) {
+    r.skipped = true;
+    ++skipped_;
+    return r;
+  }
+  std::int64_t& step = *state_.back().tensor.data<std::int64_t>();
+  update(args, clip_scale(r.grad_norm, args.clip_norm), step + 1, present, grads);
+  ++step;
+  return r;
+}
+
+}  // namespace spn::optim

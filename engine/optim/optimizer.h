@@ -1,0 +1,67 @@
+// Optimizer: one update of all trained parameters from their gradients, with clipping and a guard against NaN.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/ckpt/safetensors.h"
+#include "engine/optim/groups.h"
+
+namespace spn::optim {
+
+// What changes from step to step.
+struct StepArgs {
+  double lr = 0, weight_decay = 0;
+  double clip_norm = 0;  // 0: off
+};
+
+struct StepResult {
+  double grad_norm = 0;  // before clipping
+  bool skipped = false;  // the norm was not finite: nothing was changed
+};
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
+
+  // Parameters whose gradient is absent keep value and state. Gradients are kept; clear them with zero_grad().
+  StepResult step(const StepArgs& args);
+  void zero_grad() const;
+  const std::vector<Item>& items() const { return items_; }
+
+  // Updates done so far (skipped ones do not count), and how many were skipped in this process.
+  std::int64_t steps() const;
+  std::int64_t skipped() const { return skipped_; }
+
+  // Everything a checkpoint needs, named "<slot>.<parameter>" (exp_avg, exp_avg_sq, momentum) and "step" (i64, scalar).
+  // The tensors share storage with the optimiser: copying into them restores it.
+  const std::vector<ckpt::NamedTensor>& state() const { return state_; }
+
+ protected:
+  Optimizer(std::vector<Item> items, std::initializer_list<const char*> slots);
+  // Updates the items at `present` by their gradients `grads` (contiguous) times grad_scale. step from 1.
+  virtual void update(const StepArgs& args, double grad_scale, std::int64_t step, std::span<const std::size_t> present,
+                      std::span<const View> grads) = 0;
+  const View& slot(std::size_t slot, std::size_t item) const;
+
+ private:
+  std::vector<Item> items_;
+  std::vector<ckpt::NamedTensor> state_;  // slot by slot, items in order; "step" last
+  std::int64_t skipped_ = 0;
+};
+
+struct AdamWOptions {
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+};
+std::unique_ptr<Optimizer> make_adamw(std::vector<Item> items, const AdamWOptions& options = {});
+
+struct SgdOptions {
+  double momentum = 0.9;
+};
+std::unique_ptr<Optimizer> make_sgd(std::vector<Item> items, const SgdOptions& options = {});
+
+}  // namespace spn::optim

@@ -1,0 +1,157 @@
+// Optimiser updates over many tensors. The elements of all tensors are cut into fixed chunks, and threads share the
+// list of chunks: a thousand small tensors cost as much as one large, and results do not depend on the thread count.
+#include <cmath>
+#include <vector>
+
+#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/parallel.h"
+
+namespace spn::kernels::cpu {
+namespace {
+
+constexpr std::int64_t kChunk = 16384;
+
+struct Chunk {
+  std::size_t tensor;
+  std::int64_t begin, end;
+};
+
+// size(i): elements of tensor i of n.
+template <class Size>
+std::vector<Chunk> chunks_of(std::size_t n, Size&& size) {
+  std::vector<Chunk> chunks;
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::int64_t at = 0; at < size(i); at += kChunk) chunks.push_back({i, at, std::min(at + kChunk, size(i))});
+  return chunks;
+}
+
+template <class F>
+void over_chunks(const std::vector<Chunk>& chunks, F&& f) {
+  parallel_for(static_cast<std::int64_t>(chunks.size()), kChunk, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t c = begin; c < end; ++c) f(chunks[static_cast<std::size_t>(c)], static_cast<std::size_t>(c));
+  });
+}
+
+// What belongs to parameter w: same shape and dtype, no gaps.
+void check_like(const char* op, const char* what, const View& v, const View& w) {
+  check(v.shape == w.shape && v.dtype == w.dtype && v.is_contiguous(), op, "{}: expected contiguous {} {}, got {} {}{}",
+        what, name_of(w.dtype), w.shape.str(), name_of(v.dtype), v.shape.str(), v.is_contiguous() ? "" : " with gaps");
+}
+
+void check_floats(const char* op, const View& w) {
+  check(w.dtype == DType::f32 || w.dtype == DType::f64, op, "expected f32 or f64 parameters, got {}", name_of(w.dtype));
+}
+
+template <class T>
+void adamw_chunk(const AdamWParam& p, const AdamW& a, std::int64_t begin, std::int64_t end) {
+  T* __restrict w = static_cast<T*>(p.w.data);
+  T* __restrict m = static_cast<T*>(p.m.data);
+  T* __restrict v = static_cast<T*>(p.v.data);
+  const T* __restrict grad = static_cast<const T*>(p.grad.data);
+  const double lr = a.lr * p.lr_scale, t = static_cast<double>(a.step);
+  const double correction1 = 1 - std::pow(a.beta1, t), correction2 = 1 - std::pow(a.beta2, t);
+  const T keep = static_cast<T>(1 - lr * p.weight_decay), scale = static_cast<T>(a.grad_scale);
+  const T new1 = static_cast<T>(1 - a.beta1), beta2 = static_cast<T>(a.beta2), new2 = static_cast<T>(1 - a.beta2);
+  const T root2 = static_cast<T>(std::sqrt(correction2)), eps = static_cast<T>(a.eps);
+  const T rate = static_cast<T>(lr / correction1);
+#pragma omp simd
+  for (std::int64_t i = begin; i < end; ++i) {
+    const T g = grad[i] * scale;
+    m[i] += new1 * (g - m[i]);
+    v[i] = v[i] * beta2 + new2 * g * g;
+    w[i] = w[i] * keep - rate * (m[i] / (std::sqrt(v[i]) / root2 + eps));
+  }
+}
+
+template <class T>
+void sgd_chunk(const SgdParam& p, const Sgd& a, std::int64_t begin, std::int64_t end) {
+  T* __restrict w = static_cast<T*>(p.w.data);
+  T* __restrict buf = static_cast<T*>(p.momentum.data);
+  const T* __restrict grad = static_cast<const T*>(p.grad.data);
+  const T scale = static_cast<T>(a.grad_scale), decay = static_cast<T>(p.weight_decay);
+  const T momentum = static_cast<T>(a.first ? 0 : a.momentum), rate = static_cast<T>(a.lr * p.lr_scale);
+#pragma omp simd
+  for (std::int64_t i = begin; i < end; ++i) {
+    buf[i] = momentum * buf[i] + (grad[i] * scale + decay * w[i]);
+    w[i] -= rate * buf[i];
+  }
+}
+
+inline double value_of(float x) { return static_cast<double>(x); }
+inline double value_of(double x) { return x; }
+inline double value_of(bf16 x) { return static_cast<double>(static_cast<float>(x)); }
+
+template <class T>
+double squares(const View& x, std::int64_t begin, std::int64_t end) {
+  const T* p = static_cast<const T*>(x.data);
+  double lanes[8] = {};  // independent sums, so that the loop vectorises without reordering anything
+  std::int64_t i = begin;
+  for (; i + 8 <= end; i += 8)
+    for (int l = 0; l < 8; ++l) {
+      const double e = value_of(p[i + l]);
+      lanes[l] += e * e;
+    }
+  for (; i < end; ++i) lanes[0] += value_of(p[i]) * value_of(p[i]);
+  return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+}
+
+}  // namespace
+
+void adamw(const AdamW& a) {
+  check(a.step >= 1, "adamw", "expected a step of at least 1, got {}", a.step);
+  for (const AdamWParam& p : a.params) {
+    check_floats("adamw", p.w);
+    check_like("adamw", "w", p.w, p.w);
+    check_like("adamw", "grad", p.grad, p.w);
+    check_like("adamw", "m", p.m, p.w);
+    check_like("adamw", "v", p.v, p.w);
+  }
+  over_chunks(chunks_of(a.params.size(), [&](std::size_t i) { return a.params[i].w.numel(); }),
+              [&](const Chunk& c, std::size_t) {
+                const AdamWParam& p = a.params[c.tensor];
+                if (p.w.dtype == DType::f32)
+                  adamw_chunk<float>(p, a, c.begin, c.end);
+                else
+                  adamw_chunk<double>(p, a, c.begin, c.end);
+              });
+}
+
+void sgd(const Sgd& a) {
+  for (const SgdParam& p : a.params) {
+    check_floats("sgd", p.w);
+    check_like("sgd", "w", p.w, p.w);
+    check_like("sgd", "grad", p.grad, p.w);
+    check_like("sgd", "momentum", p.momentum, p.w);
+  }
+  over_chunks(chunks_of(a.params.size(), [&](std::size_t i) { return a.params[i].w.numel(); }),
+              [&](const Chunk& c, std::size_t) {
+                const SgdParam& p = a.params[c.tensor];
+                if (p.w.dtype == DType::f32)
+                  sgd_chunk<float>(p, a, c.begin, c.end);
+                else
+                  sgd_chunk<double>(p, a, c.begin, c.end);
+              });
+}
+
+void sum_of_squares(const SumOfSquares& a) {
+  check(a.out.dtype == DType::f64 && a.out.numel() == 1, "sum_of_squares", "out: expected [1] f64, got {} {}",
+        a.out.shape.str(), name_of(a.out.dtype));
+  for (const View& x : a.x) {
+    check(is_floating(x.dtype), "sum_of_squares", "expected floating tensors, got {}", name_of(x.dtype));
+    check(x.is_contiguous() || x.is_channels_last(), "sum_of_squares", "expected tensors without gaps, got {}",
+          x.shape.str());
+  }
+  const auto chunks = chunks_of(a.x.size(), [&](std::size_t i) { return a.x[i].numel(); });
+  std::vector<double> partial(chunks.size());
+  over_chunks(chunks, [&](const Chunk& c, std::size_t at) {
+    const View& x = a.x[c.tensor];
+    partial[at] = x.dtype == DType::f32   ? squares<float>(x, c.begin, c.end)
+                  : x.dtype == DType::f64 ? squares<double>(x, c.begin, c.end)
+                                          : squares<bf16>(x, c.begin, c.end);
+  });
+  double sum = 0;
+  for (const double p : partial) sum += p;
+  *a.out.ptr<double>() = sum;
+}
+
+}  // namespace spn::kernels::cpu
