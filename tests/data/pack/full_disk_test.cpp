@@ -1,10 +1,8 @@
-// A disk that fills up at each stage of writing a pack: a data error, and nothing left. Two ways to fill it: a limit on
-// file sizes (any user), and a small tmpfs (root only; loud skip).
-#include <gtest/gtest.h>
-#include <sys/mount.h>
-#include <sys/resource.h>
+// A disk that fills up at each stage of writing a pack: a data error, and nothing left.
+#include "tests/support/full_disk.h"
 
-#include <csignal>
+#include <gtest/gtest.h>
+
 #include <filesystem>
 
 #include "data/pack/reader.h"
@@ -17,35 +15,8 @@
 namespace spn::data {
 namespace {
 
-// Files of this process end at `bytes` while it lives.
-class FileLimit {
- public:
-  explicit FileLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit now{bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &now);
-  }
-  ~FileLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_{};
-  void (*handler_)(int);
-};
-
-struct Tmpfs {
-  Tmpfs(std::string folder, const char* size) : path(std::move(folder)) {
-    std::filesystem::create_directory(path);
-    mounted = ::mount("tmpfs", path.c_str(), "tmpfs", 0, size) == 0;
-  }
-  ~Tmpfs() {
-    if (mounted) ::umount(path.c_str());
-  }
-  std::string path;
-  bool mounted = false;
-};
+using test::FileLimit;
+using test::Tmpfs;
 
 template <class F>
 void expect_data_error(F&& f, const std::string& word) {
