@@ -35,7 +35,8 @@ struct SlideInfo {
   std::string tissue, species, technology;  // as in the metadata; empty when unknown
   Tech tech = Tech::other;
   std::string image_path;
-  double pitch_um = 0;  // centre-to-centre distance of the array
+  double pitch_um = 0;     // centre-to-centre distance of the array
+  std::int64_t bytes = 0;  // of its counts and image files: how much work it is
 };
 
 // One slide with its spots in the order of its counts file.

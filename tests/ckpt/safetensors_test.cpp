@@ -9,12 +9,12 @@
 #include <fstream>
 
 #include "tests/support/python.h"
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::ckpt {
 namespace {
 
-using test::Scratch;
+using test::TempFolder;
 
 std::vector<float> ramp(int n) {
   std::vector<float> v;
@@ -62,7 +62,7 @@ std::string error_of(const std::string& path) {
 }
 
 TEST(Safetensors, RoundTripOfEveryDtype) {
-  const Scratch folder;
+  const TempFolder folder;
   const std::string path = folder / "t.safetensors";
   write_safetensors(path, samples(), {{"step", "12"}});
   EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
@@ -82,13 +82,13 @@ TEST(Safetensors, RoundTripOfEveryDtype) {
 }
 
 TEST(Safetensors, NoTensorsAtAll) {
-  const Scratch folder;
+  const TempFolder folder;
   write_safetensors(folder / "none", {});
   EXPECT_TRUE(SafetensorsReader(folder / "none").tensors().empty());
 }
 
 TEST(Safetensors, LoadIntoChecksShapeAndKind) {
-  const Scratch folder;
+  const TempFolder folder;
   write_safetensors(folder / "t", samples());
   const SafetensorsReader r(folder / "t");
   const Tensor to = Tensor::from(std::vector<float>(6), {2, 3});
@@ -100,7 +100,7 @@ TEST(Safetensors, LoadIntoChecksShapeAndKind) {
 }
 
 TEST(Safetensors, HalfIsReadAsFloat) {
-  const Scratch folder;
+  const TempFolder folder;
   // 1, -2, largest, smallest subnormal, -inf, nan, -0
   const std::uint16_t bits[] = {0x3c00, 0xc000, 0x7bff, 0x0001, 0xfc00, 0x7e00, 0x8000};
   const std::string header = R"({"h":{"dtype":"F16","shape":[7],"data_offsets":[0,14]}})";
@@ -149,7 +149,7 @@ TEST(Safetensors, RefusesMalformedHeaders) {
       {R"([1])", "does not begin with {", 0},
       {"", "does not begin with {", 0},
   };
-  const Scratch folder;
+  const TempFolder folder;
   for (const Case& c : cases) {
     write_raw(folder / "bad", c.header, c.data);
     EXPECT_NE(error_of(folder / "bad").find(c.says), std::string::npos) << c.header << "\n" << error_of(folder / "bad");
@@ -161,11 +161,11 @@ TEST(Safetensors, RefusesMalformedHeaders) {
   std::ofstream(folder / "short") << std::string("\x40\0\0\0\0\0\0\0{", 9);
   EXPECT_NE(error_of(folder / "short").find("truncated"), std::string::npos);
   EXPECT_NE(error_of(folder / "missing").find("No such file"), std::string::npos);
-  EXPECT_NE(error_of(folder.str()).find("folder"), std::string::npos);
+  EXPECT_NE(error_of(folder.path()).find("folder"), std::string::npos);
 }
 
 TEST(Safetensors, FailedWriteLeavesTheOldFile) {
-  const Scratch folder;
+  const TempFolder folder;
   write_safetensors(folder / "t", samples());
   std::vector<NamedTensor> twice = samples();
   twice.push_back(twice[0]);
@@ -176,7 +176,7 @@ TEST(Safetensors, FailedWriteLeavesTheOldFile) {
 
 TEST(Safetensors, PythonReadsOursAndWeReadPythons) {
   SPN_NEED_PYTHON("safetensors");
-  const Scratch folder;
+  const TempFolder folder;
   write_safetensors(folder / "ours", samples(), {{"step", "12"}});
   const char* script = R"(
 import sys, torch

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <string>
 
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::test {
 
@@ -15,7 +15,7 @@ namespace spn::test {
 inline const char* python() { return std::getenv("SPN_PYTHON"); }
 
 // Exit status of `python script args`; the script is given as text.
-inline int run_python(const Scratch& folder, const std::string& script, const std::string& args) {
+inline int run_python(const TempFolder& folder, const std::string& script, const std::string& args) {
   const std::string file = folder / "script.py";
   std::ofstream(file) << script;
   return std::system(("'" + std::string(python()) + "' '" + file + "' " + args).c_str());
