@@ -6,6 +6,7 @@
 
 #include "engine/core/philox.h"  // SPN_HD
 #include "kernels/args/elementwise.h"
+#include "kernels/math/fast.h"
 
 namespace spn::kernels {
 
@@ -15,12 +16,12 @@ inline constexpr double kInvSqrt2Pi = 0.39894228040143267794;
 // Exact GELU: x · Φ(x).
 template <class T>
 SPN_HD inline T gelu(T x) {
-  return T(0.5) * x * (T(1) + std::erf(x * T(kInvSqrt2)));
+  return T(0.5) * x * (T(1) + fast_erf(x * T(kInvSqrt2)));
 }
 // Φ(x) + x · φ(x).
 template <class T>
 SPN_HD inline T gelu_derivative(T x) {
-  return T(0.5) * (T(1) + std::erf(x * T(kInvSqrt2))) + x * T(kInvSqrt2Pi) * std::exp(T(-0.5) * x * x);
+  return T(0.5) * (T(1) + fast_erf(x * T(kInvSqrt2))) + x * T(kInvSqrt2Pi) * fast_exp(T(-0.5) * x * x);
 }
 
 template <UnaryOp op, class T>
@@ -28,7 +29,7 @@ SPN_HD inline T unary_value(T x) {
   if constexpr (op == UnaryOp::neg)
     return -x;
   else if constexpr (op == UnaryOp::exp)
-    return std::exp(x);
+    return fast_exp(x);
   else if constexpr (op == UnaryOp::log)
     return std::log(x);
   else if constexpr (op == UnaryOp::sqrt)
@@ -42,7 +43,7 @@ SPN_HD inline T unary_value(T x) {
   else if constexpr (op == UnaryOp::tanh)
     return std::tanh(x);
   else
-    return T(1) / (T(1) + std::exp(-x));
+    return T(1) / (T(1) + fast_exp(-x));
 }
 
 // f'(x), from x and y = f(x).
