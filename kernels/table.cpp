@@ -3,18 +3,6 @@
 #include <string_view>
 
 namespace spn::kernels {
-namespace {
-
-// "…run<&Table::layer_norm_fwd>…" of a pretty function name: the entry's name.
-std::string_view entry_name(std::string_view pretty) {
-  const std::size_t at = pretty.rfind("Table::");
-  if (at == std::string_view::npos) return pretty;
-  pretty.remove_prefix(at + 7);
-  return pretty.substr(0, pretty.find_first_of(")];, >"));
-}
-
-}  // namespace
-
 const Table& table_for(const Device& device) {
   if (device.type == DeviceType::cpu) return cpu_table();
   const Table* cuda = cuda_table();
@@ -24,6 +12,13 @@ const Table& table_for(const Device& device) {
 }
 
 namespace detail {
+
+std::string_view entry_name(std::string_view pretty) {
+  const std::size_t at = pretty.rfind("Table::");
+  if (at == std::string_view::npos) return pretty;
+  pretty.remove_prefix(at + 7);
+  return pretty.substr(0, pretty.find_first_of(")];, >"));
+}
 
 void missing_entry(const char* args, const Device& device, DType dtype) {
   fail("kernels", "{} has no {} kernel (first argument is {}); write it under kernels/{}/ and name it in its table.cpp",

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 
 #include "kernels/args/attention.h"
 #include "kernels/args/batch_norm.h"
@@ -17,6 +18,7 @@
 #include "kernels/args/optim.h"
 #include "kernels/args/pool.h"
 #include "kernels/args/reduce.h"
+#include "kernels/profile.h"
 
 namespace spn::kernels {
 
@@ -79,6 +81,8 @@ const Table* cuda_table();
 const Table& table_for(const Device& device);
 
 namespace detail {
+// "layer_norm_fwd" of run<&Table::layer_norm_fwd>'s __PRETTY_FUNCTION__.
+std::string_view entry_name(std::string_view pretty);
 template <class M>
 struct MemberArgs;
 template <class A>
@@ -104,6 +108,7 @@ void run(const ArgsOf<Member>& args) {
   if (first == nullptr) return;  // nothing but empty or absent views
   const auto entry = table_for(first->device).*Member;
   if (entry == nullptr) detail::missing_entry(__PRETTY_FUNCTION__, first->device, first->dtype);
+  const detail::ProfileScope timed(__PRETTY_FUNCTION__);
   entry(args);
 }
 

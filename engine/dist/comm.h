@@ -44,6 +44,8 @@ class Comm {
   virtual void barrier() = 0;
   // Ranks with equal color form a group, ordered by their rank here.
   virtual std::unique_ptr<Comm> split(int color) = 0;
+  // Seconds that this rank has spent inside blocking calls and wait() of this communicator, since it was made.
+  virtual double blocked_seconds() const { return 0; }
   // Ends all ranks of the job. Only main calls it.
   [[noreturn]] virtual void abort(int status) = 0;
 };

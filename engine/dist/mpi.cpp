@@ -5,9 +5,11 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/core/stopwatch.h"
 #include "engine/dist/comm.h"
 #include "engine/dist/view_check.h"
 
@@ -54,9 +56,23 @@ int count_of(const char* where, std::int64_t n) {
   return static_cast<int>(n);
 }
 
+// Adds the time of its scope to a counter.
+class Blocked {
+ public:
+  explicit Blocked(double& total) : total_(total) {}
+  ~Blocked() { total_ += watch_.seconds(); }
+  Blocked(const Blocked&) = delete;
+  Blocked& operator=(const Blocked&) = delete;
+
+ private:
+  double& total_;
+  Stopwatch watch_;
+};
+
 class MpiPending final : public Pending {
  public:
-  explicit MpiPending(std::vector<MPI_Request> requests) : requests_(std::move(requests)) {}
+  MpiPending(std::vector<MPI_Request> requests, std::shared_ptr<double> blocked)
+      : requests_(std::move(requests)), blocked_(std::move(blocked)) {}
   ~MpiPending() override {
     // A throw between begin and wait: the buffer must outlive the requests, so finish them.
     if (!requests_.empty()) MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE);
@@ -70,12 +86,14 @@ class MpiPending final : public Pending {
   }
   void wait() override {
     if (requests_.empty()) return;
+    const Blocked timed(*blocked_);
     must(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), "all_reduce");
     requests_.clear();
   }
 
  private:
   std::vector<MPI_Request> requests_;
+  std::shared_ptr<double> blocked_;  // shared: the communicator may be gone first
 };
 
 class Mpi final : public Comm {
@@ -105,6 +123,7 @@ class Mpi final : public Comm {
   void all_reduce(const View& v, ReduceOp op) override {
     require_host("all_reduce", v);
     if (v.dtype == DType::bf16) return all_reduce_bf16(v, op);
+    const Blocked timed(*blocked_);
     in_pieces(v.numel(), [&](std::int64_t i, int n) {
       must(MPI_Allreduce(MPI_IN_PLACE, at(v, i), n, type_of(v.dtype, "all_reduce"), op_of(op), comm_), "all_reduce");
     });
@@ -119,16 +138,18 @@ class Mpi final : public Comm {
                           &requests.back()),
            "begin_all_reduce");
     });
-    return std::make_unique<MpiPending>(std::move(requests));
+    return std::make_unique<MpiPending>(std::move(requests), blocked_);
   }
 
   void all_gather(const View& in, const View& out) override {
+    const Blocked timed(*blocked_);
     require_rows("all_gather", in, out, size_);
     const int bytes = count_of("all_gather", static_cast<std::int64_t>(in.bytes()));
     must(MPI_Allgather(in.data, bytes, MPI_BYTE, out.data, bytes, MPI_BYTE, comm_), "all_gather");
   }
 
   void reduce_scatter(const View& in, const View& out) override {
+    const Blocked timed(*blocked_);
     require_rows("reduce_scatter", out, in, size_);
     must(MPI_Reduce_scatter_block(in.data, out.data, count_of("reduce_scatter", out.numel()),
                                   type_of(in.dtype, "reduce_scatter"), MPI_SUM, comm_),
@@ -136,6 +157,7 @@ class Mpi final : public Comm {
   }
 
   void broadcast(const View& v, int root) override {
+    const Blocked timed(*blocked_);
     require_host("broadcast", v);
     in_pieces(static_cast<std::int64_t>(v.bytes()), [&](std::int64_t i, int n) {
       must(MPI_Bcast(static_cast<std::byte*>(v.data) + i, n, MPI_BYTE, root, comm_), "broadcast");
@@ -143,6 +165,7 @@ class Mpi final : public Comm {
   }
 
   void send(const View& v, int to) override {
+    const Blocked timed(*blocked_);
     require_host("send", v);
     in_pieces(static_cast<std::int64_t>(v.bytes()), [&](std::int64_t i, int n) {
       must(MPI_Send(static_cast<std::byte*>(v.data) + i, n, MPI_BYTE, to, 0, comm_), "send");
@@ -150,13 +173,18 @@ class Mpi final : public Comm {
   }
 
   void recv(const View& v, int from) override {
+    const Blocked timed(*blocked_);
     require_host("recv", v);
     in_pieces(static_cast<std::int64_t>(v.bytes()), [&](std::int64_t i, int n) {
       must(MPI_Recv(static_cast<std::byte*>(v.data) + i, n, MPI_BYTE, from, 0, comm_, MPI_STATUS_IGNORE), "recv");
     });
   }
 
-  void barrier() override { must(MPI_Barrier(comm_), "barrier"); }
+  void barrier() override {
+    const Blocked timed(*blocked_);
+    must(MPI_Barrier(comm_), "barrier");
+  }
+  double blocked_seconds() const override { return *blocked_; }
 
   std::unique_ptr<Comm> split(int color) override {
     check(color >= 0, "split", "expected a color of at least 0, got {}", color);
@@ -187,6 +215,7 @@ class Mpi final : public Comm {
   MPI_Comm comm_ = MPI_COMM_NULL, async_ = MPI_COMM_NULL;
   bool owns_runtime_ = false;
   int rank_ = 0, size_ = 1;
+  std::shared_ptr<double> blocked_ = std::make_shared<double>(0);
 };
 
 // Set by mpirun (Open MPI, MPICH's hydra) and by srun with a PMI plugin.

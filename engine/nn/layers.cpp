@@ -53,11 +53,11 @@ BatchNorm::BatchNorm(const Scope& s, std::int64_t channels)
 
 Var BatchNorm::operator()(const Var& x, const Context& c, bool relu, const Var& residual) const {
   ops::BatchNorm options;
-  options.training = c.training;
+  options.training = c.training && c.batch_statistics;
   options.update_running = c.update_running;
   options.comm = c.comm;
   options.relu = relu;
-  if (c.training && c.update_running) ++*batches.data<std::int64_t>();
+  if (options.training && c.update_running) ++*batches.data<std::int64_t>();
   return ops::batch_norm(x, weight, bias, running_mean, running_var, options, residual);
 }
 

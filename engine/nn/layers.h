@@ -15,6 +15,7 @@ struct Context {
   std::int64_t step = 0;
   std::int64_t first_sample = 0;  // global batch position of row 0: keys dropout and augmentation
   dist::Comm* comm = nullptr;     // batch statistics are taken over its ranks; null: over this rank
+  bool batch_statistics = true;   // training: batch norm by the batch; false: by the running statistics (frozen)
   bool update_running = true;     // false in the embedding pass of micro-batching
 
   ops::DropoutKey dropout(std::uint32_t layer, double p) const {

@@ -1,0 +1,107 @@
+#include "engine/train/loop.h"
+
+#include "engine/core/log.h"
+#include "engine/core/stopwatch.h"
+#include "kernels/table.h"
+
+namespace spn::train {
+namespace {
+
+std::vector<ckpt::NamedTensor> model_state(const models::StAlign& model) {
+  std::vector<ckpt::NamedTensor> out;
+  for (const auto& e : model.registry().entries()) out.push_back({e.name, e.value()});
+  return out;
+}
+
+void save(const models::StAlign& model, const optim::Optimizer& optimizer, dist::Comm& world, RunLog& log,
+          const LoopOptions& o, std::int64_t steps_done, std::int64_t epoch) {
+  const Stopwatch watch;
+  ckpt::Snapshot s;
+  s.state.step = steps_done;
+  s.state.epoch = epoch;
+  s.state.pairs_seen = steps_done * o.global_batch;
+  s.state.seed = o.seed;
+  s.state.world_size = world.size();
+  s.state.global_batch = o.global_batch;
+  s.state.pack_fingerprint = o.pack_fingerprint;
+  s.state.spotniche_version = o.spotniche_version;
+  s.config_json = o.config_json;
+  s.model = model_state(model);
+  s.optimizer = optimizer.state();
+  const std::string folder = ckpt::save(world, o.run_dir, s, o.keep_checkpoints);
+  log.event("checkpoint", {{"step", steps_done}, {"folder", folder}, {"seconds", watch.seconds()}});
+}
+
+Metrics make_metrics(const StepReport& r, const Batch& batch, const optim::StepArgs& args, const LoopOptions& o) {
+  Metrics m;
+  m.step = batch.step + 1;
+  m.epoch = batch.epoch;
+  m.pairs_seen = m.step * o.global_batch;
+  m.loss = r.loss;
+  m.loss_spot = r.loss_of[0], m.loss_niche = r.loss_of[1], m.loss_cross = r.loss_of[2];
+  m.acc_spot = r.accuracy_of[0], m.acc_niche = r.accuracy_of[1], m.acc_cross = r.accuracy_of[2];
+  m.lr = args.lr;
+  m.weight_decay = args.weight_decay;
+  m.grad_norm = r.grad_norm;
+  m.forward_s = r.forward_s, m.backward_s = r.backward_s, m.comm_s = r.comm_s, m.optimizer_s = r.optimizer_s;
+  return m;
+}
+
+}  // namespace
+
+ckpt::State restore(const std::string& checkpoint, models::StAlign& model, optim::Optimizer& optimizer,
+                    const LoopOptions& o) {
+  const ckpt::Loaded loaded = ckpt::load(checkpoint);
+  const ckpt::State& s = loaded.state;
+  if (s.pack_fingerprint != o.pack_fingerprint)
+    fail_data("resume",
+              "{} was trained on another pack (fingerprint {}…, this one {}…); give the same --pack files in the same "
+              "order, or start a new run with --output",
+              checkpoint, s.pack_fingerprint.substr(0, 12), o.pack_fingerprint.substr(0, 12));
+  if (s.seed != o.seed) fail_usage("resume", "{} was trained with --seed {}, got {}", checkpoint, s.seed, o.seed);
+  if (s.global_batch != o.global_batch)
+    fail_usage("resume", "{} was trained with --global-batch {}, got {}; the sample order would change", checkpoint,
+               s.global_batch, o.global_batch);
+  model.registry().load(loaded.model, checkpoint + "/model.safetensors");
+  for (const auto& slot : optimizer.state()) {
+    const auto it = loaded.optimizer.find(slot.name);
+    if (it == loaded.optimizer.end())
+      fail_data("resume", "{} has no optimiser state {}; was it trained with another --optimizer or --freeze?",
+                checkpoint, slot.name);
+    slot.tensor.copy_from(it->second);
+  }
+  return s;
+}
+
+LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& optimizer, BatchSource& source,
+                 dist::Comm& world, RunLog& log, const LoopOptions& o, std::int64_t first_step,
+                 const std::function<bool()>& stop_requested) {
+  if (first_step >= o.steps) log::info("nothing left to do: {} of {} steps are done", first_step, o.steps);
+  for (std::int64_t step = first_step; step < o.steps; ++step) {
+    const Stopwatch step_time;
+    const Batch batch = source.next();
+    const double data_s = step_time.seconds();
+    check(batch.step == step, "loop", "expected the batch of step {}, got {}", step, batch.step);
+    const optim::StepArgs args{o.lr.at(step), o.weight_decay.at(step), o.clip_norm};
+    const StepReport report = trainer.step(batch, args);
+    Metrics m = make_metrics(report, batch, args, o);
+    m.data_s = data_s;
+    m.step_s = step_time.seconds();
+    m.pairs_per_s = static_cast<double>(o.global_batch) / m.step_s;
+    m.mem_bytes = static_cast<std::int64_t>(kernels::table_for(Device{}).memory().peak);
+    log.metrics(m);
+    if (report.skipped) {
+      log.event("skipped_step", {{"step", step + 1}, {"reason", std::string("the gradient is not finite")}});
+      log::warn("step {}: the gradient is not finite; the update was skipped", step + 1);
+    }
+    const bool stop = dist::any(world, stop_requested());
+    if (stop) log.event("signal", {{"step", step + 1}});
+    const bool due = o.checkpoint_every > 0 && (step + 1) % o.checkpoint_every == 0;
+    if (stop || due || step + 1 == o.steps)
+      save(model, optimizer, world, log, o, step + 1, batch.epoch);
+    if (stop && step + 1 < o.steps) return LoopEnd::stopped;
+  }
+  return LoopEnd::finished;
+}
+
+}  // namespace spn::train

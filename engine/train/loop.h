@@ -1,0 +1,41 @@
+// The training loop: batches in, steps, metrics, checkpoints; resumes, and stops at a safe point when asked.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "engine/ckpt/checkpoint.h"
+#include "engine/optim/schedule.h"
+#include "engine/train/run_log.h"
+#include "engine/train/trainer.h"
+
+namespace spn::train {
+
+struct LoopOptions {
+  std::string run_dir;
+  std::int64_t steps = 0;  // total of the run, not of this process
+  std::int64_t global_batch = 0;
+  std::int64_t checkpoint_every = 0;  // steps; 0: only at the end
+  int keep_checkpoints = 3;
+  optim::Cosine lr, weight_decay;
+  double clip_norm = 0;
+  std::string config_json;  // of the model, for checkpoints
+  std::string pack_fingerprint;
+  std::string spotniche_version;
+  std::uint64_t seed = 42;
+};
+
+enum class LoopEnd : std::uint8_t { finished, stopped };
+
+// Puts a checkpoint's weights and optimiser state in place and returns its state. Data error when the pack or the model
+// is not the one that it was trained on; usage error when seed or global batch differ.
+ckpt::State restore(const std::string& checkpoint, models::StAlign& model, optim::Optimizer& optimizer,
+                    const LoopOptions& options);
+
+// Runs steps [first_step, options.steps). stop_requested is asked after every step, on every rank; when any rank says
+// yes, all save a checkpoint and return `stopped`. Collective. The end is always a checkpoint.
+LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& optimizer, BatchSource& source,
+                 dist::Comm& world, RunLog& log, const LoopOptions& options, std::int64_t first_step,
+                 const std::function<bool()>& stop_requested);
+
+}  // namespace spn::train

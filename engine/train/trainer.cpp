@@ -1,0 +1,106 @@
+#include "engine/train/trainer.h"
+
+#include <array>
+
+#include "engine/core/stopwatch.h"
+#include "engine/ops/image.h"
+#include "engine/train/micro_batch.h"
+
+namespace spn::train {
+
+Trainer::Trainer(models::StAlign& model, optim::Optimizer& optimizer, dist::Comm& world, const TrainerOptions& options,
+                 std::int64_t rank_batch)
+    : model_(model),
+      optimizer_(optimizer),
+      world_(world),
+      options_(options),
+      negatives_(make_negative_group(world, rank_batch, options.max_negatives)),
+      sync_(model.registry().trainable(), world) {
+  const LossOptions& l = options.loss;
+  if (!(l.alpha >= 0 && l.beta >= 0 && l.alpha + l.beta <= 1))
+    fail_usage("pretrain", "expected alpha, beta >= 0 with alpha + beta <= 1, got {} and {}", l.alpha, l.beta);
+  if (options_.micro_batch == 0) options_.micro_batch = rank_batch;
+  if (options_.micro_batch < 0 || rank_batch % options_.micro_batch != 0)
+    fail_usage("pretrain", "--micro-batch: expected a divisor of a rank's batch ({}), got {}", rank_batch,
+               options_.micro_batch);
+}
+
+models::Inputs Trainer::inputs(const Batch& batch, std::int64_t first, std::int64_t rows) const {
+  kernels::ImageAugment augment;
+  augment.dihedral = options_.augment_flips;
+  augment.stain_jitter = options_.augment_stain;
+  augment.seed = options_.seed;
+  augment.step = batch.step;
+  augment.first_sample = batch.first_sample + first;
+  const auto part = [&](const Tensor& t) { return t.narrow(0, first, rows).to(options_.device); };
+  models::Inputs in;
+  in.spot_image = ops::image_embed(part(batch.spot_image), augment);
+  in.niche_image = ops::image_embed(part(batch.niche_image), augment);
+  in.spot_gene = part(batch.spot_gene);
+  in.niche_gene = part(batch.niche_gene);
+  return in;
+}
+
+StepReport Trainer::step(const Batch& batch, const optim::StepArgs& args) {
+  StepReport report;
+  const double blocked_before = world_.blocked_seconds() + negatives_.comm->blocked_seconds();
+  ops::PairFacts facts;
+  facts.kind = options_.loss.negatives;
+  facts.radius_um = options_.loss.exclude_radius_um;
+  if (facts.kind != kernels::Negatives::all) {
+    facts.slide = batch.slide.to(options_.device);
+    facts.xy = batch.xy_um.to(options_.device);
+    facts.cluster = batch.cluster.to(options_.device);
+    ops::gather_facts(facts, *negatives_.comm);
+  }
+
+  optimizer_.zero_grad();
+  const std::int64_t rows = options_.micro_batch;
+  Losses losses;
+  const auto embed = [&](int part, bool update_running) {
+    nn::Context c;
+    c.training = true;
+    c.batch_statistics = options_.batch_norm != BatchNormMode::frozen;
+    c.comm = options_.batch_norm == BatchNormMode::sync && world_.size() > 1 ? &world_ : nullptr;
+    c.seed = options_.seed;
+    c.step = batch.step;
+    c.first_sample = batch.first_sample + part * rows;
+    c.update_running = update_running;
+    const auto z = model_.embed(inputs(batch, part * rows, rows), c);
+    return std::vector<Var>(z.begin(), z.end());
+  };
+  const auto loss = [&](const std::vector<Var>& embeddings) {
+    losses = contrastive_losses(model_, embeddings, facts, options_.loss, *negatives_.comm, negatives_.groups);
+    return losses.total;
+  };
+  const auto times =
+      accumulate_gradients(static_cast<int>(batch.spot_image.dim(0) / rows), embed, loss, [&] { sync_.enable(true); });
+  sync_.finish();
+  const Stopwatch optimizer_time;
+  const optim::StepResult update = optimizer_.step(args);
+  report.optimizer_s = optimizer_time.seconds();
+
+  std::array<double, 6> values{};
+  for (std::size_t t = 0; t < 3; ++t) {
+    values[t] = losses.value[t].item();
+    values[3 + t] = losses.accuracy[t].item();
+  }
+  if (negatives_.groups > 1) {  // every rank holds its group's values
+    world_.all_reduce(host_view(values.data(), {6}));
+    for (double& v : values) v /= world_.size();
+  }
+  const LossOptions& l = options_.loss;
+  report.loss = l.alpha * values[0] + l.beta * values[1] + (1 - l.alpha - l.beta) * values[2];
+  for (std::size_t t = 0; t < 3; ++t) {
+    report.loss_of[t] = values[t];
+    report.accuracy_of[t] = values[3 + t];
+  }
+  report.grad_norm = update.grad_norm;
+  report.skipped = update.skipped;
+  report.forward_s = times.forward_s;
+  report.backward_s = times.backward_s;
+  report.comm_s = world_.blocked_seconds() + negatives_.comm->blocked_seconds() - blocked_before;
+  return report;
+}
+
+}  // namespace spn::train

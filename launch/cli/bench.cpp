@@ -1,0 +1,147 @@
+// bench: timed parts, each a JSON line and a table. `bench step`: the training step; `bench loss`: the contrastive
+// loss; `bench loader`: reading a pack.
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <iostream>
+
+#include "engine/core/philox.h"
+#include "engine/core/stopwatch.h"
+#include "engine/train/trainer.h"
+#include "kernels/profile.h"
+#include "kernels/table.h"
+#include "launch/cli/command.h"
+#include "launch/cli/model_options.h"
+#include "launch/cli/pretrain_options.h"
+#include "launch/cli/threads.h"
+#include "launch/cli/version.h"
+
+namespace spn::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double median(std::vector<double> v) {
+  std::sort(v.begin(), v.end());
+  return v.empty() ? 0 : v[v.size() / 2];
+}
+
+// Random pixels and expression: the step's time does not depend on values.
+train::Batch random_batch(const models::Config& c, std::int64_t rows, std::int64_t first) {
+  PhiloxStream rng(1, RandomUse::test, static_cast<std::uint64_t>(first));
+  const auto pixels = [&](std::int64_t px) {
+    std::vector<std::uint8_t> v(static_cast<std::size_t>(rows * px * px * 3));
+    for (auto& e : v) e = static_cast<std::uint8_t>(rng.next_u32());
+    return Tensor::from(v, {rows, px, px, 3});
+  };
+  const auto genes = [&](std::int64_t n) {
+    std::vector<float> v(static_cast<std::size_t>(rows * n));
+    for (auto& e : v) e = rng.uniform();
+    return Tensor::from(v, {rows, n});
+  };
+  train::Batch b;
+  b.first_sample = first;
+  b.spot_image = pixels(c.spot_image_px);
+  b.niche_image = pixels(c.niche_image_px);
+  b.spot_gene = genes(c.spot_gene_width);
+  b.niche_gene = genes(c.genes);
+  b.slide = Tensor::zeros({rows}, DType::i32);
+  b.cluster = Tensor::full({rows}, -1, DType::i32);
+  b.xy_um = Tensor::zeros({rows, 2});
+  return b;
+}
+
+int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
+  PretrainOptions o;
+  o.steps = 20;
+  std::int64_t warm_up = 5;
+  bool profile = false;
+  Options options(
+      "bench step",
+      "Times training steps on random data: everything but reading. Options as of pretrain that matter here.");
+  options.add("steps", &o.steps, "timed steps");
+  options.add("warm-up", &warm_up, "steps before them");
+  options.add("global-batch", &o.global_batch, "pairs a step over all ranks");
+  options.add("micro-batch", &o.micro_batch, "pairs a rank embeds at once, 0: all");
+  options.add("batch-norm", &o.batch_norm, "sync, local or frozen");
+  options.add("profile", &profile, "also print the time by kernel");
+  add_model_options(options, o.model);
+  if (!options.parse(args, std::cout)) return exit_ok;
+  o.check(world.size());
+  o.model.validate();
+  const int threads = settle_threads();
+  models::StAlign model(o.model, o.seed);
+  const auto optimizer = o.make_optimizer(model);
+  const std::int64_t rows = o.global_batch / world.size();
+  train::Trainer trainer(model, *optimizer, world, o.trainer(), rows);
+  train::Batch batch = random_batch(o.model, rows, rows * world.rank());
+  std::vector<double> seconds, forward, backward, comm, update;
+  for (std::int64_t step = 0; step < warm_up + o.steps; ++step) {
+    if (step == warm_up && profile) kernels::profile_start();
+    batch.step = step;
+    const Stopwatch watch;
+    const auto r = trainer.step(batch, {1e-4, 0.04, 0});
+    if (step < warm_up) continue;
+    seconds.push_back(watch.seconds());
+    forward.push_back(r.forward_s);
+    backward.push_back(r.backward_s);
+    comm.push_back(r.comm_s);
+    update.push_back(r.optimizer_s);
+  }
+  if (world.rank() != 0) return exit_ok;
+  const double s = median(seconds);
+  const Json j = {{"bench", "step"},
+                  {"version", version()},
+                  {"ranks", world.size()},
+                  {"threads", threads},
+                  {"global_batch", o.global_batch},
+                  {"parameters", model.registry().count()},
+                  {"steps", o.steps},
+                  {"step_s", s},
+                  {"pairs_per_s", static_cast<double>(o.global_batch) / s},
+                  {"step_s_min", *std::min_element(seconds.begin(), seconds.end())},
+                  {"forward_s", median(forward)},
+                  {"backward_s", median(backward)},
+                  {"comm_s", median(comm)},
+                  {"optimizer_s", median(update)},
+                  {"peak_bytes", kernels::cpu_table().memory().peak}};
+  std::cout << j.dump() << "\n";
+  std::cout << fmt::format(
+      "{:.1f} pairs/s: step {:.1f} ms (forward {:.1f}, backward {:.1f}, optimiser {:.1f}; blocked in collectives "
+      "{:.1f}); median of {}\n",
+      static_cast<double>(o.global_batch) / s, s * 1e3, median(forward) * 1e3, median(backward) * 1e3,
+      median(update) * 1e3, median(comm) * 1e3, o.steps);
+  if (profile) {
+    double total = 0;
+    for (const double t : seconds) total += t;
+    for (const auto& row : kernels::profile_stop())
+      std::cout << fmt::format("  {:<22} {:>7.2f} ms a step {:>5.1f} %  {:>5} calls\n", row.entry,
+                               row.seconds / static_cast<double>(o.steps) * 1e3, 100 * row.seconds / total,
+                               row.calls / o.steps);
+  }
+  return exit_ok;
+}
+
+struct Bench {
+  const char* name;
+  int (*run)(dist::Comm&, const std::vector<std::string>&);
+};
+constexpr Bench kBenches[] = {{"step", bench_step}};
+
+}  // namespace
+
+int run_bench(dist::Comm& world, const std::vector<std::string>& args) {
+  std::string names;
+  for (const auto& b : kBenches) {
+    if (!args.empty() && args[0] == b.name) return b.run(world, {args.begin() + 1, args.end()});
+    names += (names.empty() ? "" : ", ") + std::string(b.name);
+  }
+  if (!args.empty() && args[0] == "--help") {
+    std::cout << "usage: spotniche bench WHAT [--key value]...\nWHAT is one of " << names
+              << "; each has its own --help\n";
+    return exit_ok;
+  }
+  fail_usage("bench", "expected what to time first: one of {}", names);
+}
+
+}  // namespace spn::cli

@@ -1,0 +1,137 @@
+// pretrain: packs -> a run directory with metrics and restartable checkpoints.
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <iostream>
+
+#include "engine/core/log.h"
+#include "engine/dist/together.h"
+#include "engine/train/loop.h"
+#include "launch/cli/batches.h"
+#include "launch/cli/command.h"
+#include "launch/cli/load_model.h"
+#include "launch/cli/pretrain_options.h"
+#include "launch/cli/signals.h"
+#include "launch/cli/threads.h"
+#include "launch/cli/version.h"
+
+namespace spn::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The checkpoint to go on from, empty: a fresh run. The same answer on all ranks (rank 0 looks).
+std::string choose_start(dist::Comm& world, const PretrainOptions& o) {
+  std::string start;
+  dist::together(world, "resume", [&] {
+    if (world.rank() != 0 || o.resume == "never") return;
+    if (o.resume == "auto") {
+      start = ckpt::find_latest(o.output).value_or("");
+    } else {
+      start = o.resume;
+      if (fs::exists(fs::path(o.resume) / "checkpoints")) start = ckpt::find_latest(o.resume).value_or("");
+      if (start.empty() || !fs::exists(start))
+        fail_data("resume", "{} holds no whole checkpoint; give a folder step-NNNNNNNN or a run directory", o.resume);
+    }
+  });
+  return dist::all_gather_strings(world, start)[0];
+}
+
+std::string host_name() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+void describe_start(dist::Comm& world, const PretrainOptions& o, const std::string& resolved,
+                    const data::PackSet& packs, const data::Sampler& sampler, const models::StAlign& model,
+                    int threads) {
+  std::string hosts;
+  for (const auto& h : dist::all_gather_strings(world, host_name()))
+    if (hosts.find(h) == std::string::npos) hosts += (hosts.empty() ? "" : ", ") + h;
+  log::info("{}", resolved);
+  log::info("model parts (parameters):\n{}", model.summary());
+  std::string slides;
+  std::int64_t count = 0;
+  for (std::size_t p = 0; p < packs.packs(); ++p) {
+    count += static_cast<std::int64_t>(packs.pack(p).slides().size());
+    slides += (slides.empty() ? "" : ", ") + packs.pack(p).path();
+  }
+  log::info(
+      "data: {} spot-niche pairs of {} slides in {}; {} genes; {} steps an epoch, {} pairs left out of each epoch",
+      packs.rows(), count, slides, packs.header().niche_genes, sampler.steps_per_epoch(), sampler.dropped_per_epoch());
+  log::info("ranks: {} ({}) on {}; {} threads a rank; {} pairs a rank and step; device {}", world.size(), world.name(),
+            hosts, threads, o.global_batch / world.size(), o.device);
+}
+
+}  // namespace
+
+int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
+  catch_stop_signals();
+  PretrainOptions o;
+  Options options = pretrain_table(o);
+  if (!options.parse(args, std::cout)) return exit_ok;
+  const int threads = settle_threads();
+  o.check(world.size());
+
+  const data::PackSet packs(o.packs);
+  o.adopt_sizes(options, packs.header());
+  require_fits(o.model, {}, packs, "the model configuration");
+  const data::Sampler sampler(packs.rows(), o.global_batch, o.seed);
+  o.settle_steps(sampler.steps_per_epoch());
+
+  models::StAlign model(o.model, o.seed);
+  for (const std::string& pattern : o.freeze)
+    if (model.registry().freeze(pattern) == 0) fail_usage("pretrain", "--freeze '{}' matches no parameter", pattern);
+  const auto optimizer = o.make_optimizer(model);
+  const train::LoopOptions loop =
+      o.loop(sampler.steps_per_epoch(), checkpoint_config(o.model, packs.genes()), packs.fingerprint());
+
+  const std::string start = choose_start(world, o);
+  std::int64_t first_step = 0;
+  if (!start.empty()) {
+    dist::together(world, "resume", [&] { first_step = train::restore(start, model, *optimizer, loop).step; });
+  }
+  std::unique_ptr<train::RunLog> run_log;
+  dist::together(world, "run log", [&] {
+    run_log = std::make_unique<train::RunLog>(o.output, world.rank() == 0, start.empty() ? -1 : first_step, o.steps);
+    run_log->write_config(options.resolved());
+    if (world.rank() == 0) {
+      std::string genes;
+      for (const auto& g : packs.genes()) genes += g + "\n";
+      ckpt::replace_text(o.output + "/genes.txt", genes);
+    }
+  });
+  describe_start(world, o, options.resolved(), packs, sampler, model, threads);
+  if (!start.empty()) log::info("resuming from {} at step {}", start, first_step);
+  run_log->event(start.empty() ? "start" : "resumed", {{"version", std::string(version())},
+                                                       {"build", version_text()},
+                                                       {"ranks", std::int64_t{world.size()}},
+                                                       {"host", host_name()},
+                                                       {"device", o.device},
+                                                       {"threads", std::int64_t{threads}},
+                                                       {"step", first_step},
+                                                       {"checkpoint", start},
+                                                       {"parameters", model.registry().count()}});
+
+  try {
+    train::Trainer trainer(model, *optimizer, world, o.trainer(), o.global_batch / world.size());
+    LoaderSource source(packs, sampler, first_step, o.steps, world.rank(), world.size(), o.prefetch, o.loader_threads);
+    const auto end = train::run_loop(trainer, model, *optimizer, source, world, *run_log, loop, first_step,
+                                     [] { return stop_signal() != 0; });
+    run_log->event("end",
+                   {{"reason", std::string(end == train::LoopEnd::finished ? "finished" : "stopped by a signal")}});
+    if (end == train::LoopEnd::stopped) {
+      log::warn("stopped by a signal after a good checkpoint; run the same command again to go on");
+      return exit_requeue;
+    }
+  } catch (const std::exception& e) {
+    run_log->event("error", {{"message", std::string(e.what())}});
+    throw;
+  }
+  log::info("done: {} steps; checkpoints, metrics.jsonl and config.cfg are in {}", o.steps, o.output);
+  return exit_ok;
+}
+
+}  // namespace spn::cli

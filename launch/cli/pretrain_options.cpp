@@ -1,0 +1,150 @@
+#include "launch/cli/pretrain_options.h"
+
+#include <cmath>
+
+#include "kernels/table.h"
+#include "launch/cli/model_options.h"
+#include "launch/cli/version.h"
+
+namespace spn::cli {
+
+Options pretrain_table(PretrainOptions& o) {
+  Options t("pretrain",
+            "Pretrains ST-Align on packs. Several ranks: mpirun -np 4 spotniche pretrain …, srun --mpi=pmix spotniche "
+            "pretrain …");
+  t.section("run");
+  t.add("pack", &o.packs, "packs from `spotniche prepare`; several are joined in order");
+  t.add("output", &o.output, "the run directory: metrics.jsonl, events.jsonl, config.cfg, checkpoints/");
+  t.add("steps", &o.steps, "optimiser steps in all (or give --epochs)");
+  t.add("epochs", &o.epochs, "passes over the packs (or give --steps)");
+  t.add("global-batch", &o.global_batch, "pairs a step, over all ranks: a multiple of the number of ranks");
+  t.add("micro-batch", &o.micro_batch,
+        "pairs that a rank embeds at once, 0: all; changes memory, not the result (but batch statistics are taken over "
+        "each part)");
+  t.add("resume", &o.resume, "auto: go on from the newest checkpoint of --output; never; or a checkpoint's path");
+  t.add("device", &o.device, "where to compute");
+  t.choices("device", {"cpu", "cuda"});
+  t.add("seed", &o.seed, "of initial weights, sample order, dropout and augmentation");
+  t.add("checkpoint-every", &o.checkpoint_every, "steps between checkpoints, 0: at the end and on a signal only");
+  t.add("keep-checkpoints", &o.keep_checkpoints, "how many stay, 0: all");
+  t.add("prefetch", &o.prefetch, "batches read ahead");
+  t.add("loader-threads", &o.loader_threads, "threads that read");
+  t.section("loss");
+  t.add("alpha", &o.alpha, "weight of the spot target");
+  t.add("beta", &o.beta, "weight of the niche target; the cross target has the rest");
+  t.add("negatives", &o.negatives, "which pairs of the global batch are negatives");
+  t.choices("negatives", {"all", "exclude_radius_um", "other_cluster"});
+  t.add("exclude-radius-um", &o.exclude_radius_um,
+        "with negatives = exclude_radius_um: pairs of a slide closer than this are none");
+  t.add("max-negatives", &o.max_negatives,
+        "at most so many a pair (ranks gather in groups), 0: the whole global batch");
+  t.section("optimiser");
+  t.add("optimizer", &o.optimizer, "update rule");
+  t.choices("optimizer", {"adamw", "sgd"});
+  t.add("base-lr", &o.base_lr, "peak learning rate for a global batch of 256; scaled in proportion");
+  t.add("final-lr", &o.final_lr, "learning rate at the end of the cosine");
+  t.add("warmup-epochs", &o.warmup_epochs, "epochs of linear warm-up from 0");
+  t.add("weight-decay", &o.weight_decay, "at the start; biases and vectors have none");
+  t.add("final-weight-decay", &o.final_weight_decay, "at the end of its cosine");
+  t.add("clip-norm", &o.clip_norm, "clip gradients to this global norm, 0: off");
+  t.add("freeze", &o.freeze, "patterns of parameters to keep, like 'niche_image.backbone.*'");
+  t.add("lr-scale", &o.lr_scale, "pattern=factor pairs, like 'spot_image.backbone.*=0.1'");
+  t.add("batch-norm", &o.batch_norm,
+        "sync: statistics of the global batch; local: of each rank; frozen: the running ones");
+  t.choices("batch-norm", {"sync", "local", "frozen"});
+  t.section("augmentation (off: --augment-flips=false --augment-stain 0)");
+  t.add("augment-flips", &o.augment_flips, "one of the 8 flips and quarter turns, the same for both images of a pair");
+  t.add("augment-stain", &o.augment_stain, "spread of the random change of haematoxylin and eosin, 0: none");
+  add_model_options(t, o.model);
+  t.require("pack");
+  t.require("output");
+  return t;
+}
+
+void PretrainOptions::check(int ranks) const {
+  const auto require = [](bool ok, const char* what, const std::string& expected) {
+    if (!ok) fail_usage("pretrain", "--{}: expected {}", what, expected);
+  };
+  require(steps >= 0 && epochs >= 0 && (steps > 0) != (epochs > 0), "steps", "either --steps or --epochs, above 0");
+  require(global_batch >= 2 && global_batch % ranks == 0, "global-batch",
+          fmt::format("a multiple of the number of ranks ({}) of at least 2, got {}", ranks, global_batch));
+  require(negatives != "exclude_radius_um" || exclude_radius_um > 0, "exclude-radius-um",
+          "a distance above 0 with negatives = exclude_radius_um");
+  require(base_lr >= 0 && final_lr >= 0 && warmup_epochs >= 0 && weight_decay >= 0 && final_weight_decay >= 0 &&
+              clip_norm >= 0,
+          "base-lr", "learning rates, decays, warm-up and clip norm of at least 0");
+  require(prefetch >= 1 && loader_threads >= 1, "prefetch", "at least one batch and one thread");
+  require(augment_stain >= 0 && augment_stain <= 0.5, "augment-stain", fmt::format("0 to 0.5, got {}", augment_stain));
+  require(checkpoint_every >= 0 && keep_checkpoints >= 0, "checkpoint-every", "counts of at least 0");
+  if (device == "cuda" && kernels::cuda_table() == nullptr)
+    fail_usage("pretrain", "--device cuda: this build has no CUDA backend; use --device cpu");
+}
+
+void PretrainOptions::adopt_sizes(const Options& given, const data::PackHeader& h) {
+  if (!given.given("genes")) model.genes = h.niche_genes;
+  if (!given.given("spot-gene-width")) model.spot_gene_width = h.spot_genes;
+  if (!given.given("spot-image-px")) model.spot_image_px = h.spot_px;
+  if (!given.given("niche-image-px")) model.niche_image_px = h.niche_px;
+  model.validate();
+}
+
+void PretrainOptions::settle_steps(std::int64_t steps_per_epoch) {
+  if (steps == 0) steps = static_cast<std::int64_t>(std::ceil(epochs * static_cast<double>(steps_per_epoch)));
+}
+
+std::unique_ptr<optim::Optimizer> PretrainOptions::make_optimizer(models::StAlign& model_) const {
+  std::vector<optim::LrScale> scales;
+  for (const std::string& s : lr_scale) {
+    const auto at = s.rfind('=');
+    if (at == std::string::npos) fail_usage("pretrain", "--lr-scale: expected pattern=factor, got '{}'", s);
+    try {
+      scales.push_back({s.substr(0, at), std::stod(s.substr(at + 1))});
+    } catch (const std::exception&) {
+      fail_usage("pretrain", "--lr-scale: expected a number after '=', got '{}'", s);
+    }
+  }
+  auto items = optim::make_items(model_.registry().trainable(), scales);
+  return optimizer == "sgd" ? optim::make_sgd(std::move(items)) : optim::make_adamw(std::move(items));
+}
+
+train::LoopOptions PretrainOptions::loop(std::int64_t steps_per_epoch, std::string config_json,
+                                         std::string fingerprint) const {
+  train::LoopOptions l;
+  l.run_dir = output;
+  l.steps = steps;
+  l.global_batch = global_batch;
+  l.checkpoint_every = checkpoint_every;
+  l.keep_checkpoints = keep_checkpoints;
+  // a run shorter than its warm-up would never reach the peak: at most a tenth of the steps
+  const auto warmup = std::min(
+      static_cast<std::int64_t>(std::llround(warmup_epochs * static_cast<double>(steps_per_epoch))), steps / 10);
+  l.lr = {optim::scaled_lr(base_lr, global_batch), final_lr, warmup, steps};
+  l.weight_decay = {weight_decay, final_weight_decay, 0, steps};
+  l.clip_norm = clip_norm;
+  l.config_json = std::move(config_json);
+  l.pack_fingerprint = std::move(fingerprint);
+  l.spotniche_version = version();
+  l.seed = seed;
+  return l;
+}
+
+train::TrainerOptions PretrainOptions::trainer() const {
+  train::TrainerOptions t;
+  t.loss.alpha = alpha;
+  t.loss.beta = beta;
+  t.loss.negatives = negatives == "all"             ? kernels::Negatives::all
+                     : negatives == "other_cluster" ? kernels::Negatives::other_cluster
+                                                    : kernels::Negatives::exclude_radius;
+  t.loss.exclude_radius_um = exclude_radius_um;
+  t.batch_norm = batch_norm == "sync"    ? train::BatchNormMode::sync
+                 : batch_norm == "local" ? train::BatchNormMode::local
+                                         : train::BatchNormMode::frozen;
+  t.augment_flips = augment_flips;
+  t.augment_stain = augment_stain;
+  t.max_negatives = max_negatives;
+  t.micro_batch = micro_batch;
+  t.seed = seed;
+  return t;
+}
+
+}  // namespace spn::cli

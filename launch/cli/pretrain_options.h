@@ -1,0 +1,42 @@
+// The options of pretrain (and of bench step), and what they mean for the engine.
+#pragma once
+
+#include "data/pack/format.h"
+#include "engine/train/loop.h"
+#include "launch/cli/options.h"
+
+namespace spn::cli {
+
+struct PretrainOptions {
+  std::vector<std::string> packs;
+  std::string output, resume = "auto", device = "cpu";
+  std::int64_t steps = 0, global_batch = 128, micro_batch = 0;
+  double epochs = 0;
+  std::uint64_t seed = 42;
+  models::Config model;
+  std::string optimizer = "adamw";
+  double base_lr = 5e-4, final_lr = 1e-6, warmup_epochs = 2, weight_decay = 0.04, final_weight_decay = 0.4,
+         clip_norm = 0;
+  std::vector<std::string> freeze, lr_scale;
+  double alpha = 0.3, beta = 0.3, exclude_radius_um = 0;
+  std::string negatives = "all", batch_norm = "sync";
+  std::int64_t max_negatives = 0;
+  bool augment_flips = true;
+  double augment_stain = 0.05;
+  std::int64_t checkpoint_every = 0;
+  int keep_checkpoints = 3, prefetch = 3, loader_threads = 1;
+
+  // Usage errors for combinations that cannot work on this many ranks.
+  void check(int ranks) const;
+  // Gene counts and image sizes come from the pack where the user gave none.
+  void adopt_sizes(const Options& given, const data::PackHeader& header);
+  // steps from epochs.
+  void settle_steps(std::int64_t steps_per_epoch);
+  std::unique_ptr<optim::Optimizer> make_optimizer(models::StAlign& model) const;
+  train::LoopOptions loop(std::int64_t steps_per_epoch, std::string config_json, std::string fingerprint) const;
+  train::TrainerOptions trainer() const;
+};
+
+Options pretrain_table(PretrainOptions& o);
+
+}  // namespace spn::cli

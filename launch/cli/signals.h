@@ -1,0 +1,10 @@
+// SIGTERM and SIGUSR1 ask a run to stop at the next safe point.
+#pragma once
+
+namespace spn::cli {
+
+void catch_stop_signals();
+// The signal that arrived; 0: none. A second SIGTERM changes nothing: the scheduler's SIGKILL is the last word.
+int stop_signal();
+
+}  // namespace spn::cli
