@@ -47,13 +47,11 @@ class JpegDecoder final : public RowDecoder {
     jpeg_.err = jpeg_std_error(&errors_.base);
     errors_.base.error_exit = on_error;
     errors_.base.emit_message = on_message;
-    if (!start(reduction)) {
+    if (!read_header(reduction)) {
       jpeg_destroy_decompress(&jpeg_);
       fail_data("image", "{}: damaged JPEG header: {}", path_, errors_.message);
     }
-    if (jpeg_.buffered_image == FALSE && jpeg_has_multiple_scans(&jpeg_) && reduction == 1)
-      log::warn("[image] {} is a progressive JPEG: its {} x {} coefficients are held whole", path_, jpeg_.output_width,
-                jpeg_.output_height);
+    quiet_ = reduction > 1;
     if (jpeg_.out_color_space == JCS_CMYK) cmyk_.resize(static_cast<std::size_t>(jpeg_.output_width) * 4);
   }
   ~JpegDecoder() override { jpeg_destroy_decompress(&jpeg_); }
@@ -64,6 +62,9 @@ class JpegDecoder final : public RowDecoder {
   std::int64_t height() const override { return jpeg_.output_height; }
 
   void next(std::uint8_t* rgb) override {
+    if (!started_ && !quiet_ && jpeg_has_multiple_scans(&jpeg_))
+      log::warn("[image] {} is a progressive JPEG: its {} x {} coefficients are held whole", path_, jpeg_.output_width,
+                jpeg_.output_height);
     if (!read_row(cmyk_.empty() ? rgb : cmyk_.data()))
       fail_data("image", "{}: damaged or truncated JPEG at row {} of {}: {}; fetch it again", path_,
                 jpeg_.output_scanline, jpeg_.output_height, errors_.message);
@@ -77,7 +78,7 @@ class JpegDecoder final : public RowDecoder {
   }
 
  private:
-  bool start(std::int64_t reduction) {
+  bool read_header(std::int64_t reduction) {
     if (setjmp(errors_.jump)) return false;
     jpeg_create_decompress(&jpeg_);
     jpeg_stdio_src(&jpeg_, file_.get());
@@ -86,12 +87,14 @@ class JpegDecoder final : public RowDecoder {
     jpeg_.out_color_space = inks ? JCS_CMYK : JCS_RGB;
     jpeg_.scale_num = 1;
     jpeg_.scale_denom = reduction >= 8 ? 8 : reduction >= 4 ? 4 : reduction >= 2 ? 2 : 1;
-    jpeg_start_decompress(&jpeg_);
+    jpeg_calc_output_dimensions(&jpeg_);
     return true;
   }
 
   bool read_row(std::uint8_t* row) {
     if (setjmp(errors_.jump)) return false;
+    if (!started_) jpeg_start_decompress(&jpeg_);  // a progressive file is read to its end here
+    started_ = true;
     jpeg_read_scanlines(&jpeg_, &row, 1);
     return true;
   }
@@ -101,6 +104,7 @@ class JpegDecoder final : public RowDecoder {
   jpeg_decompress_struct jpeg_{};
   Errors errors_{};
   std::vector<std::uint8_t> cmyk_;
+  bool started_ = false, quiet_ = false;
 };
 
 }  // namespace

@@ -32,7 +32,7 @@ void on_warning(png_structp, png_const_charp) {}  // ancillary chunks: colours o
 
 class PngDecoder final : public RowDecoder {
  public:
-  explicit PngDecoder(const std::string& path, bool quiet) : path_(path), file_(std::fopen(path.c_str(), "rb")) {
+  PngDecoder(const std::string& path, bool quiet) : path_(path), file_(std::fopen(path.c_str(), "rb")), quiet_(quiet) {
     if (!file_) fail_data("image", "cannot open {}: the file is missing or unreadable", path);
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, &failure_, on_error, on_warning);
     info_ = png_ ? png_create_info_struct(png_) : nullptr;
@@ -41,15 +41,6 @@ class PngDecoder final : public RowDecoder {
       fail_data("image", "{}: damaged PNG header: {}", path_, failure_.text);
     }
     row_.resize(static_cast<std::size_t>(width()) * channels());
-    if (interlaced_) {
-      if (!quiet) log::warn("[image] {} is an interlaced PNG: its {} x {} px are held whole", path_, width(), height());
-      try {
-        read_whole();
-      } catch (...) {
-        png_destroy_read_struct(&png_, &info_, nullptr);
-        throw;
-      }
-    }
   }
   ~PngDecoder() override { png_destroy_read_struct(&png_, &info_, nullptr); }
   PngDecoder(const PngDecoder&) = delete;
@@ -60,6 +51,7 @@ class PngDecoder final : public RowDecoder {
   std::int64_t held_bytes() const override { return static_cast<std::int64_t>(whole_.size()); }
 
   void next(std::uint8_t* rgb) override {
+    if (interlaced_ && whole_.empty()) read_whole();
     const std::uint8_t* from = row_.data();
     if (interlaced_)
       from = &whole_[static_cast<std::size_t>(at_) * row_.size()];
@@ -101,6 +93,7 @@ class PngDecoder final : public RowDecoder {
   }
 
   void read_whole() {
+    if (!quiet_) log::warn("[image] {} is an interlaced PNG: its {} x {} px are held whole", path_, width(), height());
     whole_.resize(row_.size() * static_cast<std::size_t>(height()));
     for (int pass = 0; pass < PNG_INTERLACE_ADAM7_PASSES; ++pass)
       for (at_ = 0; at_ < height(); ++at_)
@@ -118,7 +111,7 @@ class PngDecoder final : public RowDecoder {
   png_structp png_ = nullptr;
   png_infop info_ = nullptr;
   Failure failure_{};
-  bool interlaced_ = false;
+  bool interlaced_ = false, quiet_ = false;
   std::int64_t at_ = 0;
   std::vector<std::uint8_t> row_, whole_;  // whole_: interlaced images only
 };
