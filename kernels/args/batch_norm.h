@@ -15,27 +15,33 @@ struct BatchNormStats {
 };
 
 // y = act((x − mean) · rstd · w + b + residual). residual may be absent; relu: act = ReLU.
+// With sums (over all ranks; count values a channel): mean and variance of the batch, and with update_running
+// running = (1 − momentum) · running + momentum · batch, its variance unbiased. Without: the running ones.
+// mean and rstd are written for the backward passes.
 struct BatchNormApply {
-  View x, mean, rstd, w, b, residual, y;
-  bool relu = false;
-  auto views() const { return std::array{&x, &mean, &rstd, &w, &b, &residual, &y}; }
+  View x, sums, running_mean, running_var, w, b, residual, y, mean, rstd;
+  double count = 0, eps = 1e-5, momentum = 0.1;
+  bool update_running = false, relu = false;
+  auto views() const { return std::array{&x, &sums, &running_mean, &running_var, &w, &b, &residual, &y, &mean, &rstd}; }
 };
 
-// g = dy where y > 0 or !relu. sums [2,C] f64: Σg and Σ g·(x − mean)·rstd over this rank.
-// With relu, g is also written to `g` (for the residual and the next pass); it may be dy's memory. Absent: not written.
+// g = dy where the output was positive, or everywhere without relu. sums [2,C] f64: Σg and Σ g·(x − mean)·rstd over
+// this rank. With relu the sign is y's where y is given, else it is computed again from x (no residual then): one
+// tensor less to read. g, when given, is written (for the residual and the next pass); it may be dy's memory.
 struct BatchNormBwdStats {
-  View x, y, dy, mean, rstd, g, sums;
+  View x, y, dy, mean, rstd, w, b, g, sums;
   bool relu = false;
-  auto views() const { return std::array{&x, &y, &dy, &mean, &rstd, &g, &sums}; }
+  auto views() const { return std::array{&x, &y, &dy, &mean, &rstd, &w, &b, &g, &sums}; }
 };
 
 // dx = w · rstd · (g − sums[0]/count − x̂ · sums[1]/count), sums and count over all ranks; with fixed statistics
-// (evaluation, frozen) dx = w · rstd · g. dx may be g's memory. With relu, g is dy and is masked by y > 0 here.
+// (evaluation, frozen) dx = w · rstd · g. With relu, g is dy and is masked here by the sign computed from x, w and b;
+// without, it is taken as it is. dx may be g's memory.
 struct BatchNormBwdApply {
-  View x, y, g, mean, rstd, w, sums, dx;
+  View x, g, mean, rstd, w, b, sums, dx;
   double count = 0;
   bool fixed_statistics = false, relu = false;
-  auto views() const { return std::array{&x, &y, &g, &mean, &rstd, &w, &sums, &dx}; }
+  auto views() const { return std::array{&x, &g, &mean, &rstd, &w, &b, &sums, &dx}; }
 };
 
 }  // namespace spn::kernels

@@ -10,6 +10,9 @@ namespace spn::kernels {
 
 struct ConvShape {
   int stride = 1, pad = 0;
+  bool one_dim = false;  // H and kh are 1: pad applies to W alone
+  int pad_h() const { return one_dim ? 0 : pad; }
+  int stride_h() const { return one_dim ? 1 : stride; }
 };
 
 // y = x * w (+ bias[out]).
