@@ -47,3 +47,10 @@ foreach(folder ${folders})
     set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 900 ENVIRONMENT "${mpi_env}")
   endif()
 endforeach()
+
+# The rules of docs/map.md and of style: plain Python, no dependency.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)  # python3
+foreach(rule rules_test arrows words headers)
+  add_test(NAME rule_${rule} COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/rules/${rule}.py ${CMAKE_BINARY_DIR})
+  set_tests_properties(rule_${rule} PROPERTIES LABELS unit TIMEOUT 600)
+endforeach()

@@ -1,0 +1,88 @@
+"""clang-tidy over every source of ours, remembering what passed. Run: python3 tests/rules/tidy.py BUILD_DIR [--all] [--analyze]
+
+A source is looked at again when it, a header of ours that it includes, .clang-tidy or clang-tidy itself has changed
+(BUILD_DIR/rules-tidy.json); --all forgets. Sources of one folder are looked at together, so that the headers they
+share are parsed once; only when something is found, or they do not fit into one file, one by one. --analyze adds the
+path-sensitive clang-analyzer checks (minutes; not remembered). SPN_CLANG_TIDY names the program.
+"""
+import concurrent.futures
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import headers  # noqa: E402
+import sources  # noqa: E402
+
+TOGETHER = 8  # sources in one go: longer batches leave a core idle at the end
+
+
+def program():
+    for name in (os.environ.get("SPN_CLANG_TIDY"), "clang-tidy-14", "clang-tidy"):
+        if name and shutil.which(name):
+            return name
+    sys.exit("[tidy] expected clang-tidy-14 on the PATH; run launch/local/install.sh")
+
+
+def run(tidy, path, flags, analyze):
+    # GCC's own warning names mean nothing to clang; batches include sources on purpose.
+    checks = ["--checks=" + ("-*,clang-analyzer-*" if analyze else "-bugprone-suspicious-include")]
+    done = subprocess.run([tidy, "--quiet", *checks, path, "--", *flags, "-Wno-unknown-warning-option"],
+                          text=True, capture_output=True, cwd=sources.ROOT)
+    return "" if done.returncode == 0 else done.stdout + ("" if done.stdout else done.stderr)
+
+
+def look(tidy, build, batch, flags, analyze):
+    """{source: what was found}, and the seconds it took"""
+    start, found = time.monotonic(), {}
+    if len(batch) > 1 and not analyze:  # the analyzer looks at functions of the main file only
+        folder = build / "tidy"
+        folder.mkdir(exist_ok=True)
+        together = folder / (batch[0].replace("/", "_") + ".all.cpp")
+        together.write_text("".join(f'#include "{s}"\n' for s in batch))
+        if not run(tidy, str(together), flags, analyze):
+            return {s: "" for s in batch}, time.monotonic() - start
+    for source in batch:
+        found[source] = run(tidy, source, flags, analyze)
+    return found, time.monotonic() - start
+
+
+def batches(todo, known):
+    groups = {}
+    for source in todo:
+        groups.setdefault((os.path.dirname(source), " ".join(known[source])), []).append(source)
+    out = [group[i:i + TOGETHER] for group in groups.values() for i in range(0, len(group), TOGETHER)]
+    return sorted(out, key=len, reverse=True)
+
+
+def main():
+    build, tidy, analyze = pathlib.Path(sys.argv[1]).resolve(), program(), "--analyze" in sys.argv
+    version = subprocess.run([tidy, "--version"], text=True, capture_output=True).stdout
+    extra = version + (sources.ROOT / ".clang-tidy").read_text()
+    known, memory = headers.commands(build), build / "rules-tidy.json"
+    forget = analyze or "--all" in sys.argv
+    passed = json.loads(memory.read_text()) if memory.exists() and not forget else {}
+    now = {s: sources.checksum(s, extra + " ".join(known[s])) for s in sorted(known)}
+    todo = batches([s for s in now if passed.get(s) != now[s]], known)
+    violations, slow = [], []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [pool.submit(look, tidy, build, b, known[b[0]][1:], analyze) for b in todo]
+        for batch, job in zip(todo, jobs):
+            found, seconds = job.result()
+            slow.append((seconds, f"{os.path.dirname(batch[0])} ({len(batch)})"))
+            for source in [s for s in found if found[s]]:
+                del now[source]
+                violations.append(f"{source}:\n{found[source]}")
+    if not analyze:
+        memory.write_text(json.dumps(now))
+    if slow:
+        print("slowest: " + ", ".join(f"{where} {seconds:.0f} s" for seconds, where in sorted(slow)[:-6:-1]))
+    sources.finish("tidy", len(known), violations)
+
+
+if __name__ == "__main__":
+    main()
