@@ -53,6 +53,8 @@ class Comm {
 std::unique_ptr<Comm> make_self();
 // The world of the launcher (mpirun, srun --mpi=pmix), or self when started without one. Initialises MPI at first call.
 std::unique_ptr<Comm> make_world();
+// Name and version of the MPI library, for --version.
+std::string mpi_library();
 
 // For parallel HDF5 only: the MPI_Comm behind a communicator as an opaque pointer, null for `self`.
 void* native_mpi_comm(const Comm& comm);

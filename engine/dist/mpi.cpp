@@ -227,6 +227,14 @@ bool has_launcher() {
 
 }  // namespace
 
+std::string mpi_library() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING];
+  int length = 0;
+  must(MPI_Get_library_version(text, &length), "mpi_library");
+  const std::string all(text, static_cast<std::size_t>(length));
+  return all.substr(0, all.find_first_of(",\n"));
+}
+
 std::unique_ptr<Comm> make_world() {
   if (!has_launcher()) return make_self();
   int already = 0;

@@ -5,7 +5,7 @@
 
 namespace spn::eval {
 
-Embeddings embed_batch(const models::StAlign& model, const train::Batch& batch, Device device) {
+Embeddings embed_batch(const models::StAlign& model, const models::Batch& batch, Device device) {
   const NoGrad no_grad;
   models::Inputs in;
   in.spot_image = ops::image_embed(batch.spot_image.to(device), {});

@@ -4,8 +4,8 @@
 #include <array>
 #include <vector>
 
+#include "engine/models/batch.h"
 #include "engine/models/st_align.h"
-#include "engine/train/batch.h"
 
 namespace spn::eval {
 
@@ -13,6 +13,6 @@ namespace spn::eval {
 using Embeddings = std::array<std::vector<float>, models::kEmbeddings>;
 
 // No dropout, no augmentation, running batch statistics.
-Embeddings embed_batch(const models::StAlign& model, const train::Batch& batch, Device device = {});
+Embeddings embed_batch(const models::StAlign& model, const models::Batch& batch, Device device = {});
 
 }  // namespace spn::eval

@@ -1,20 +1,11 @@
-// What the training loop consumes: one rank's part of a global batch. engine never sees files; launch wires a source.
+// What the training loop consumes. engine never sees files; launch wires a source.
 #pragma once
 
-#include <cstdint>
-
-#include "engine/tensor/tensor.h"
+#include "engine/models/batch.h"
 
 namespace spn::train {
 
-struct Batch {
-  std::int64_t step = 0, epoch = 0;  // 0-based
-  std::int64_t first_sample = 0;     // global batch position of row 0
-  Tensor spot_image, niche_image;    // u8 [b,S,S,3], [b,N,N,3]
-  Tensor spot_gene, niche_gene;      // f32 [b,Gs], [b,G]
-  Tensor slide, cluster;             // i32 [b]; cluster -1: unknown
-  Tensor xy_um;                      // f32 [b,2]
-};
+using models::Batch;
 
 class BatchSource {
  public:

@@ -3,12 +3,12 @@
 #include <H5public.h>
 #include <dnnl.h>
 #include <fmt/format.h>
-#include <mpi.h>
 #include <unistd.h>
 
 #include <fstream>
 #include <thread>
 
+#include "engine/dist/comm.h"
 #include "kernels/table.h"
 #include "spotniche_version.h"
 
@@ -27,11 +27,6 @@ std::string processor() {
 const char* version() { return SPN_VERSION; }
 
 std::string version_text() {
-  char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
-  int length = 0;
-  MPI_Get_library_version(mpi, &length);
-  std::string library(mpi, static_cast<std::size_t>(length));
-  library = library.substr(0, library.find_first_of(",\n"));
   unsigned major = 0, minor = 0, release = 0;
   H5get_libversion(&major, &minor, &release);
   const auto* dnnl = dnnl_version();
@@ -39,7 +34,7 @@ std::string version_text() {
   return fmt::format(
       "spotniche {}\nbuild     {}, {}\nMPI       {}\nHDF5      {}.{}.{} (parallel)\noneDNN    {}.{}.{}\n"
       "CUDA      {}\ncuDNN     {}\nNCCL      {}\ndevices   cpu: {}, {} threads\n",
-      SPN_VERSION, SPN_BUILD_TYPE, __VERSION__, library, major, minor, release, dnnl->major, dnnl->minor, dnnl->patch,
+      SPN_VERSION, SPN_BUILD_TYPE, __VERSION__, dist::mpi_library(), major, minor, release, dnnl->major, dnnl->minor, dnnl->patch,
       cuda ? "built in" : "not built in", cuda ? "built in" : "not built in", cuda ? "built in" : "not built in",
       processor(), std::thread::hardware_concurrency());
 }

@@ -1,3 +1,4 @@
+// Recall at k against brute force, and its edges: perfect, collapsed, NaN, pooled over slides.
 #include "engine/eval/retrieval.h"
 
 #include <gtest/gtest.h>
