@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Times one training step of the same model in PyTorch: what `spotniche bench step` is compared with.
+
+  python launch/bench/torch_peer.py [--config configs/model/tiny.cfg] [--batch 128] [--steps 20] [--threads 2]
+                                    [--layout auto|channels_last|contiguous] [--compile] [--device cpu]
+
+fp32, training mode with dropout, AdamW (parameter groups as in design), images uint8 and normalised within the step.
+Prints one JSON line: pairs_per_s is batch / median step time after warm-up. `auto` times both memory layouts of the
+image encoders for a few steps, alternating, and keeps the faster.
+"""
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+import torch_st_align as st  # noqa: E402
+
+
+class Step:
+    """Model, optimiser and one fixed batch; calling it does one update."""
+
+    def __init__(self, args, channels_last):
+        torch.manual_seed(42)
+        self.channels_last = channels_last
+        config = st.read_config(args.config)
+        self.model = st.STAlign(config).to(args.device).train()
+        if channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": [p for p in trained if p.ndim > 1], "weight_decay": 0.04},
+             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0}], lr=2.5e-4)
+        b, s, n = args.batch, config["spot_image_px"], config["niche_image_px"]
+        self.batch = [torch.randint(0, 256, (b, s, s, 3), dtype=torch.uint8),
+                      torch.randint(0, 256, (b, n, n, 3), dtype=torch.uint8),
+                      torch.rand(b, config["spot_gene_width"]), torch.rand(b, config["genes"])]
+        self.batch = [x.to(args.device) for x in self.batch]
+        self.forward = torch.compile(self.loss) if args.compile else self.loss
+
+    def loss(self, spot_image, niche_image, spot_gene, niche_gene):
+        images = [st.normalise_image(x) for x in (spot_image, niche_image)]
+        # a uint8 [B,S,S,3] batch is channels-last already; `contiguous` pays for one transposition
+        if not self.channels_last:
+            images = [x.contiguous() for x in images]
+        embeddings = self.model(*images, spot_gene, niche_gene)
+        return st.loss(embeddings, self.model.inverse_temperatures())[0]
+
+    def __call__(self):
+        start = time.perf_counter()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self.forward(*self.batch)
+        loss.backward()
+        self.optimiser.step()
+        value = loss.item()  # waits for the device
+        return time.perf_counter() - start, value
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default=str(ROOT / "configs" / "model" / "tiny.cfg"))
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--layout", choices=["auto", "channels_last", "contiguous"], default="auto")
+    parser.add_argument("--compile", action="store_true", help="torch.compile forward and loss")
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    probe = {}
+    layout = args.layout
+    if layout == "auto":
+        steps = {name: Step(args, name == "channels_last") for name in ("channels_last", "contiguous")}
+        times = {name: [] for name in steps}
+        for i in range(args.warmup + 4):
+            for name, step in steps.items():
+                times[name].append(step()[0])
+        probe = {name: statistics.median(t[args.warmup:]) for name, t in times.items()}
+        layout = min(probe, key=probe.get)
+        step = steps[layout]
+    else:
+        step = Step(args, layout == "channels_last")
+        for _ in range(args.warmup):
+            step()
+    timed = [step() for _ in range(args.steps)]
+    times = sorted(t for t, _ in timed)
+    median = statistics.median(times)
+    print(json.dumps({
+        "bench": "torch_peer", "torch": torch.__version__, "device": args.device, "compile": args.compile,
+        "config": Path(args.config).name, "parameters": sum(p.numel() for p in step.model.parameters()),
+        "threads": args.threads, "batch": args.batch, "layout": layout,
+        "layout_probe_s": {k: round(v, 4) for k, v in probe.items()}, "steps": args.steps,
+        "step_s_median": round(median, 5), "step_s_min": round(times[0], 5), "step_s_max": round(times[-1], 5),
+        "pairs_per_s": round(args.batch / median, 1), "loss_last": timed[-1][1],
+        "load_1min": round(os.getloadavg()[0], 2)}))  # more than --threads: others were using the machine
+
+
+if __name__ == "__main__":
+    main()
