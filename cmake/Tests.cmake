@@ -9,8 +9,9 @@ file(GLOB support_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/support/*
 add_library(spn_test_support STATIC ${support_sources})
 target_link_libraries(spn_test_support PUBLIC spn_engine spn_data GTest::gtest nlohmann_json::nlohmann_json
                       Threads::Threads)
-target_compile_definitions(spn_test_support PUBLIC SPN_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
-                           SPN_BINARY_DIR="${CMAKE_BINARY_DIR}")
+target_compile_options(spn_test_support PUBLIC -include ${CMAKE_SOURCE_DIR}/tests/support/paths.h)
+set_source_files_properties(tests/support/paths.cpp PROPERTIES COMPILE_DEFINITIONS
+  "SPN_SOURCE_PATH=\"${CMAKE_SOURCE_DIR}\";SPN_BINARY_PATH=\"${CMAKE_BINARY_DIR}\"")
 
 set(folders "")
 foreach(source ${test_sources})
@@ -29,6 +30,9 @@ foreach(folder ${folders})
   file(GLOB sources CONFIGURE_DEPENDS "${folder}/*_test.cpp")
   add_executable(test_${name} ${sources})
   target_link_libraries(test_${name} PRIVATE spn_test_support)
+  if(relative MATCHES "^launch")
+    target_link_libraries(test_${name} PRIVATE spn_cli)
+  endif()
   if(relative MATCHES "^dist")
     foreach(ranks 1 2 4)
       add_test(NAME ${name}_${ranks} COMMAND ${MPIEXEC_EXECUTABLE} -np ${ranks} $<TARGET_FILE:test_${name}>)

@@ -191,6 +191,7 @@ void backward(const std::vector<Var>& roots, const std::vector<Tensor>& seeds) {
       accumulate(n.grad, std::move(it->second));
       sums.erase(it);
     }
+    uses[&n] = -1;  // done: the walk meets this leaf once more
     if (n.hook) n.hook();
   };
   for (auto& n : order) {

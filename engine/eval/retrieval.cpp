@@ -25,7 +25,7 @@ std::array<double, 3> one_way(const float* a, const float* b, std::int64_t n, st
       const float own = row[first + i];
       std::int64_t better = -1;  // the partner itself is at least as similar as itself
       for (std::int64_t j = 0; j < n; ++j) better += row[j] >= own ? 1 : 0;
-      if (!(own == own)) better = n;  // NaN finds nothing
+      if (!(own == own)) continue;  // NaN finds nothing
       for (std::size_t k = 0; k < kRecallAt.size(); ++k) hits[k] += better < kRecallAt[k] ? 1 : 0;
     }
   }

@@ -1,0 +1,104 @@
+// The option table: order of sources, errors that name the nearest key, the resolved file repeats the run.
+#include "launch/cli/options.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "engine/core/check.h"
+#include "tests/support/scratch.h"
+
+namespace spn::cli {
+namespace {
+
+struct Table {
+  std::int64_t steps = 10;
+  double lr = 0.5;
+  bool flips = true;
+  std::string mode = "a";
+  std::vector<std::string> packs;
+  Options table = Options("test", "a test");
+  Table() {
+    table.section("first");
+    table.add("steps", &steps, "how many");
+    table.add("lr", &lr, "rate");
+    table.add("flips", &flips, "turn");
+    table.section("second");
+    table.add("mode", &mode, "which");
+    table.choices("mode", {"a", "b"});
+    table.add("pack", &packs, "files");
+  }
+  bool parse(const std::vector<std::string>& args) {
+    std::ostringstream out;
+    const bool go_on = table.parse(args, out);
+    help = out.str();
+    return go_on;
+  }
+  std::string help;
+};
+
+std::string message(const std::vector<std::string>& args) {
+  Table r;
+  try {
+    r.parse(args);
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::usage);
+    return e.what();
+  }
+  return "no error";
+}
+
+TEST(Options, LaterWins) {
+  const test::Scratch folder;
+  std::ofstream(folder / "one.cfg") << "steps = 20\nlr = 0.25 # a comment\nflips = off\npack = x.h5 y.h5\n";
+  std::ofstream(folder / "two.cfg") << "steps = 30\n";
+  Table r;
+  EXPECT_TRUE(r.parse({"--lr", "0.125", "--config", folder / "one.cfg", "--config", folder / "two.cfg"}));
+  EXPECT_EQ(r.steps, 30);
+  EXPECT_EQ(r.lr, 0.125);
+  EXPECT_FALSE(r.flips);
+  EXPECT_EQ(r.packs, (std::vector<std::string>{"x.h5", "y.h5"}));
+  EXPECT_TRUE(r.table.given("lr"));
+  EXPECT_FALSE(r.table.given("mode"));
+}
+
+TEST(Options, ResolvedConfigurationRepeatsTheRun) {
+  const test::Scratch folder;
+  Table a;
+  a.parse({"--steps", "7", "--lr", "1e-4", "--flips=false", "--pack", "p", "q", "--mode", "b"});
+  std::ofstream(folder / "config.cfg") << a.table.resolved();
+  Table b;
+  b.parse({"--config", folder / "config.cfg"});
+  EXPECT_EQ(b.steps, 7);
+  EXPECT_EQ(b.lr, 1e-4);
+  EXPECT_FALSE(b.flips);
+  EXPECT_EQ(b.packs, a.packs);
+  EXPECT_EQ(b.table.resolved(), a.table.resolved());
+}
+
+TEST(Options, ErrorsNameTheNearestKeyAndTheExpectedValue) {
+  EXPECT_NE(message({"--stps", "4"}).find("did you mean --steps"), std::string::npos) << message({"--stps", "4"});
+  EXPECT_NE(message({"--steps", "four"}).find("expected a whole number, got 'four'"), std::string::npos);
+  EXPECT_NE(message({"--mode", "c"}).find("expected one of a, b"), std::string::npos);
+  EXPECT_NE(message({"--config", "/does/not/exist"}).find("/does/not/exist"), std::string::npos);
+  EXPECT_NE(message({"stray"}).find("stray"), std::string::npos);
+  EXPECT_NE(message({"--flips=maybe"}).find("true or false"), std::string::npos);
+  EXPECT_NE(message({"--step", "4"}).find("did you mean"), std::string::npos) << "abbreviations are not accepted";
+  const test::Scratch folder;
+  std::ofstream(folder / "bad.cfg") << "stpes = 4\n";
+  EXPECT_NE(message({"--config", folder / "bad.cfg"}).find("bad.cfg"), std::string::npos);
+}
+
+TEST(Options, RequiredAndHelp) {
+  Table r;
+  r.table.require("pack");
+  EXPECT_THROW(r.parse({}), Error);
+  Table h;
+  EXPECT_FALSE(h.parse({"--help"}));
+  EXPECT_NE(h.help.find("--steps"), std::string::npos);
+  EXPECT_NE(h.help.find("[10]"), std::string::npos) << "defaults are shown";
+}
+
+}  // namespace
+}  // namespace spn::cli
