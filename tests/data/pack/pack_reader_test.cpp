@@ -184,7 +184,7 @@ TEST(PackReader, H5pyReadsEveryObject) {
   for (const auto& [type, word] : {std::pair{GeneType::f32, "f32"}, std::pair{GeneType::f16, "f16"}}) {
     test::Scratch folder;
     test::write_pack(test::world(), folder / "a.h5", test::plan_pack({13, 4, 8}, type));
-    const std::string script = python + " '" SPN_SOURCE_DIR "/tests/support/check_pack.py' check '";
+    const std::string script = python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_pack.py' check '";
     EXPECT_EQ(std::system((script + (folder / "a.h5") + "' " + word).c_str()), 0) << word;
   }
 }
@@ -195,7 +195,7 @@ TEST(PackReader, ReadsPacksThatH5pyRewroteChunkedOrCompressed) {
     for (const std::string how : {"chunked", "gzip"}) {
       test::Scratch folder;
       test::write_pack(test::world(), folder / "a.h5", test::plan_pack({13, 4, 8}, type));
-      const std::string script = python + " '" SPN_SOURCE_DIR "/tests/support/check_pack.py' rewrite '";
+      const std::string script = python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_pack.py' rewrite '";
       ASSERT_EQ(std::system((script + (folder / "a.h5") + "' '" + (folder / "b.h5") + "' " + how).c_str()), 0);
       const PackReader a(folder / "a.h5"), b(folder / "b.h5");
       EXPECT_EQ(a.fingerprint(), b.fingerprint());
@@ -210,7 +210,7 @@ TEST(PackReader, NamesTheFilterItLacks) {
   SPN_FIND_PYTHON(python, "h5py, numpy");
   test::Scratch folder;
   test::write_pack(test::world(), folder / "a.h5", plan());
-  const std::string script = python + " '" SPN_SOURCE_DIR "/tests/support/check_pack.py' rewrite '";
+  const std::string script = python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_pack.py' rewrite '";
   ASSERT_EQ(std::system((script + (folder / "a.h5") + "' '" + (folder / "b.h5") + "' lzf").c_str()), 0);
   expect_refused(folder / "b.h5", {"lzf", "gzip"});
 }

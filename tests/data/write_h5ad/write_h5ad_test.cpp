@@ -44,7 +44,7 @@ TEST(WriteH5ad, AnndataAndScanpyOpenIt) {
   test::Scratch folder;
   write_h5ad(folder / "a.h5ad", made(200));
   const std::string command =
-      python + " '" SPN_SOURCE_DIR "/tests/support/check_h5ad.py' '" + (folder / "a.h5ad") + "' 200";
+      python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_h5ad.py' '" + (folder / "a.h5ad") + "' 200";
   EXPECT_EQ(std::system(command.c_str()), 0);
 }
 
