@@ -1,6 +1,8 @@
 // Random tensors from Philox, element-wise comparison, and the numeric gradient check.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <functional>
 #include <string>
 #include <vector>
@@ -15,12 +17,15 @@ Tensor random(const Shape& shape, std::uint64_t stream, DType dtype = DType::f64
 // A view with gaps and permuted strides of the same values as t: what kernels must cope with.
 Tensor strided_copy(const Tensor& t);
 
-// Element-wise, reports the worst element with its index. Use as EXPECT_TRUE(close(got, want, tolerance(...))) — the
-// message is printed by gtest because the result is an AssertionResult-like.
+// Element-wise, reports the worst element with its index. Use as EXPECT_TRUE(close(got, want, tolerance(...))), which
+// prints the message.
 struct Compared {
   bool ok;
   std::string message;
   explicit operator bool() const { return ok; }
+  operator testing::AssertionResult() const {  // NOLINT: EXPECT_TRUE takes it
+    return ok ? testing::AssertionSuccess() : testing::AssertionFailure() << message;
+  }
 };
 std::ostream& operator<<(std::ostream& os, const Compared& c);
 Compared close(const Tensor& got, const Tensor& want, const Tolerance& tol);
