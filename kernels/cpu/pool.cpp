@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/fold.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/parallel.h"
 
 namespace spn::kernels::cpu {
 namespace {
@@ -46,10 +47,10 @@ void max_fwd(const PoolFwd& o, const Geometry& s) {
   const T* x = o.x.ptr<T>();
   T* y = o.y.ptr<T>();
   std::int32_t* index = o.index.ptr<std::int32_t>();
-#pragma omp parallel for collapse(2) schedule(static)
-  for (i64 n = 0; n < s.n; ++n)
-    for (i64 i = 0; i < s.oh; ++i)
+  parallel_for(s.n * s.oh, s.w * s.h / s.oh * s.c, [&](i64 from, i64 to) {
+    for (i64 line = from; line < to; ++line)
       for (i64 j = 0; j < s.ow; ++j) {
+        const i64 n = line / s.oh, i = line % s.oh;
         const Window rows = window(o, i, s.h, s.oh), cols = window(o, j, s.w, s.ow);
         T* best = y + ((n * s.oh + i) * s.ow + j) * s.c;
         std::int32_t* where = index + ((n * s.oh + i) * s.ow + j) * s.c;
@@ -71,6 +72,7 @@ void max_fwd(const PoolFwd& o, const Geometry& s) {
             }
           }
       }
+  });
 }
 
 template <class T>
@@ -78,27 +80,25 @@ void average_fwd(const PoolFwd& o, const Geometry& s) {
   using A = typename Lanes<T>::scalar;
   const T* x = o.x.ptr<T>();
   T* y = o.y.ptr<T>();
-#pragma omp parallel
-  {
+  parallel_for(s.n * s.oh, s.w * s.h / s.oh * s.c, [&](i64 from, i64 to) {
     std::vector<double> total(static_cast<std::size_t>(s.c));
     double* const sum = total.data();
-#pragma omp for collapse(2) schedule(static)
-    for (i64 n = 0; n < s.n; ++n)
-      for (i64 i = 0; i < s.oh; ++i)
-        for (i64 j = 0; j < s.ow; ++j) {
-          const Window rows = window(o, i, s.h, s.oh), cols = window(o, j, s.w, s.ow);
-          std::fill(total.begin(), total.end(), 0.0);
-          for (i64 h = rows.from; h < rows.to; ++h)
-            for (i64 w = cols.from; w < cols.to; ++w) {
-              const T* v = x + ((n * s.h + h) * s.w + w) * s.c;
+    for (i64 line = from; line < to; ++line)
+      for (i64 j = 0; j < s.ow; ++j) {
+        const i64 n = line / s.oh, i = line % s.oh;
+        const Window rows = window(o, i, s.h, s.oh), cols = window(o, j, s.w, s.ow);
+        std::fill(total.begin(), total.end(), 0.0);
+        for (i64 h = rows.from; h < rows.to; ++h)
+          for (i64 w = cols.from; w < cols.to; ++w) {
+            const T* v = x + ((n * s.h + h) * s.w + w) * s.c;
 #pragma omp simd
-              for (i64 c = 0; c < s.c; ++c) sum[c] += static_cast<double>(static_cast<A>(v[c]));
-            }
-          T* out = y + ((n * s.oh + i) * s.ow + j) * s.c;
-          const double divisor = static_cast<double>(rows.size * cols.size);
-          for (i64 c = 0; c < s.c; ++c) out[c] = static_cast<T>(static_cast<A>(sum[c] / divisor));
-        }
-  }
+            for (i64 c = 0; c < s.c; ++c) sum[c] += static_cast<double>(static_cast<A>(v[c]));
+          }
+        T* out = y + ((n * s.oh + i) * s.ow + j) * s.c;
+        const double divisor = static_cast<double>(rows.size * cols.size);
+        for (i64 c = 0; c < s.c; ++c) out[c] = static_cast<T>(static_cast<A>(sum[c] / divisor));
+      }
+  });
 }
 
 template <class T>
@@ -107,13 +107,11 @@ void bwd(const PoolBwd& o, const Geometry& s) {
   const T* dy = o.dy.ptr<T>();
   T* dx = o.dx.ptr<T>();
   const std::int32_t* index = o.kind == PoolKind::max ? o.index.ptr<std::int32_t>() : nullptr;
-#pragma omp parallel
-  {
+  parallel_for(s.n, s.h * s.w * s.c, [&](i64 from, i64 to) {
     // one image's gradient in the compute type: bf16 must not be rounded at every addition
     std::vector<A> image(static_cast<std::size_t>(s.h * s.w * s.c));
     A* const sum = image.data();
-#pragma omp for schedule(static)
-    for (i64 n = 0; n < s.n; ++n) {
+    for (i64 n = from; n < to; ++n) {
       std::fill(image.begin(), image.end(), A{0});
       for (i64 i = 0; i < s.oh; ++i)
         for (i64 j = 0; j < s.ow; ++j) {
@@ -126,15 +124,15 @@ void bwd(const PoolBwd& o, const Geometry& s) {
           const A scale = A{1} / static_cast<A>(rows.size * cols.size);
           for (i64 h = rows.from; h < rows.to; ++h)
             for (i64 w = cols.from; w < cols.to; ++w) {
-              A* to = sum + (h * s.w + w) * s.c;
+              A* cell_sum = sum + (h * s.w + w) * s.c;
 #pragma omp simd
-              for (i64 c = 0; c < s.c; ++c) to[c] += scale * static_cast<A>(dy[cell + c]);
+              for (i64 c = 0; c < s.c; ++c) cell_sum[c] += scale * static_cast<A>(dy[cell + c]);
             }
         }
       T* out = dx + n * s.h * s.w * s.c;
       for (i64 k = 0; k < s.h * s.w * s.c; ++k) out[k] = static_cast<T>(sum[k]);
     }
-  }
+  });
 }
 
 }  // namespace

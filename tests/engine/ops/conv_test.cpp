@@ -1,0 +1,173 @@
+// Convolutions against PyTorch, against differences in double, strided, empty, and in bf16.
+#include "engine/ops/conv.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/golden.h"
+#include "tests/support/tensors.h"
+
+namespace spn::test {
+namespace {
+
+using Convolution = Var (*)(const Var&, const Var&, const Var&, int, int);
+
+struct Result {
+  Tensor y, dx, dw, db;
+};
+
+Result run(Convolution f, const Tensor& x, const Tensor& w, const Tensor& b, int stride, int pad, const Tensor& dy) {
+  const Var vx(x, true), vw(w, true), vb = b ? Var(b, true) : Var();
+  const Var y = f(vx, vw, vb, stride, pad);
+  backward({y}, {dy});
+  return {y.value(), vx.grad(), vw.grad(), b ? vb.grad() : Tensor()};
+}
+
+void against_golden(const char* family, Convolution f) {
+  const Golden golden(family);
+  ASSERT_GT(golden.cases().size(), 3U);
+  for (const std::string& name : golden.cases()) {
+    SCOPED_TRACE(name);
+    const auto get = [&](const char* what) { return golden.tensor(name + "." + what); };
+    const Tensor w = get("weight"), b = golden.has(name + ".bias") ? get("bias") : Tensor(), y = get("y");
+    const Result r =
+        run(f, get("x"), w, b, static_cast<int>(get("stride").item()), static_cast<int>(get("pad").item()), get("gy"));
+    const std::int64_t products = w.numel() / w.dim(0), positions = y.numel() / y.dim(1);
+    EXPECT_TRUE(close(r.y, y, tolerance(DType::f32, products)));
+    EXPECT_TRUE(close(r.dx, get("grad_x"), tolerance(DType::f32, products * w.dim(0))));
+    EXPECT_TRUE(close(r.dw, get("grad_weight"), tolerance(DType::f32, positions)));
+    if (b) {
+      EXPECT_TRUE(close(r.db, get("grad_bias"), tolerance(DType::f32, positions)));
+    }
+  }
+}
+
+TEST(Conv, AgreesWithPyTorch2d) { against_golden("conv2d", ops::conv2d); }
+TEST(Conv, AgreesWithPyTorch1d) { against_golden("conv1d", ops::conv1d); }
+
+struct Sizes {
+  Shape x, w;
+  int stride, pad;
+};
+const std::vector<Sizes> kSizes = {
+    {{2, 3, 5, 4}, {4, 3, 3, 3}, 1, 1},   {{1, 2, 7, 6}, {3, 2, 3, 3}, 2, 1}, {{2, 5, 3, 3}, {4, 5, 1, 1}, 1, 0},
+    {{2, 3, 5, 5}, {2, 3, 1, 1}, 2, 0},   {{1, 1, 4, 9}, {1, 1, 4, 2}, 1, 0}, {{2, 3, 8, 4}, {3, 3, 4, 4}, 4, 0},
+    {{1, 17, 3, 3}, {3, 17, 3, 3}, 1, 2},
+};
+
+TEST(Conv, GradientsAgreeWithDifferences) {
+  for (const Sizes& s : kSizes) {
+    SCOPED_TRACE(s.x.str() + " * " + s.w.str());
+    EXPECT_TRUE(gradcheck([&](const std::vector<Var>& v) { return ops::conv2d(v[0], v[1], v[2], s.stride, s.pad); },
+                          {random(s.x, 1), random(s.w, 2), random({s.w[0]}, 3)}));
+    EXPECT_TRUE(gradcheck([&](const std::vector<Var>& v) { return ops::conv2d(v[0], v[1], {}, s.stride, s.pad); },
+                          {random(s.x, 1), random(s.w, 2)}));
+  }
+  EXPECT_TRUE(gradcheck([](const std::vector<Var>& v) { return ops::conv1d(v[0], v[1], v[2], 2, 1); },
+                        {random({2, 3, 8}, 1), random({4, 3, 3}, 2), random({4}, 3)}));
+}
+
+// oneDNN against the plain f64 loops, on the shapes of the model and on odd ones, in f32 and bf16.
+TEST(Conv, LowPrecisionAgreesWithF64) {
+  std::vector<Sizes> all = kSizes;
+  all.push_back({{4, 16, 8, 8}, {16, 16, 3, 3}, 1, 1});
+  all.push_back({{4, 32, 8, 8}, {32, 32, 3, 3}, 2, 1});
+  all.push_back({{4, 64, 6, 6}, {16, 64, 1, 1}, 1, 0});
+  all.push_back({{4, 64, 8, 8}, {128, 64, 1, 1}, 2, 0});
+  all.push_back({{3, 3, 11, 9}, {16, 3, 3, 3}, 1, 1});
+  all.push_back({{5, 33, 3, 3}, {65, 33, 1, 1}, 1, 0});
+  for (const DType t : {DType::f32, DType::bf16}) {
+    for (const Sizes& s : all) {
+      SCOPED_TRACE(std::string(name_of(t)) + s.x.str() + " * " + s.w.str());
+      const Tensor x = random(s.x, 1, t), w = random(s.w, 2, t), b = random({s.w[0]}, 3, t);
+      const Shape out = ops::conv2d(Var(x), Var(w), {}, s.stride, s.pad).shape();
+      const Tensor dy = random(out, 4, t);
+      const auto f64 = [](const Tensor& v) { return v.to(DType::f64); };
+      const Result got = run(ops::conv2d, x, w, b, s.stride, s.pad, dy),
+                   want = run(ops::conv2d, f64(x), f64(w), f64(b), s.stride, s.pad, f64(dy));
+      const std::int64_t products = s.w.numel() / s.w[0], positions = out.numel() / out[1];
+      // absolute errors of a sum go with the size of its terms, about 1/3 · sqrt(n) here
+      const auto tol = [&](std::int64_t n) {
+        Tolerance r = tolerance(t, n);
+        r.absolute += r.relative * (t == DType::f32 ? 1 : 0.1 * std::sqrt(static_cast<double>(n)));
+        return r;
+      };
+      EXPECT_TRUE(close(got.y, want.y, tol(products)));
+      EXPECT_TRUE(close(got.dx, want.dx, tol(products * s.w[0])));
+      EXPECT_TRUE(close(got.dw, want.dw, tol(positions)));
+      EXPECT_TRUE(close(got.db, want.db, tol(positions)));
+    }
+  }
+}
+
+TEST(Conv, StridedInputsGiveTheSame) {
+  const Tensor x = random({2, 3, 6, 5}, 1, DType::f32), w = random({4, 3, 3, 3}, 2, DType::f32);
+  const Tensor b = random({4}, 3, DType::f32), dy = random({2, 4, 6, 5}, 4, DType::f32);
+  const Result want = run(ops::conv2d, x, w, b, 1, 1, dy);
+  const Result got = run(ops::conv2d, strided_copy(x), strided_copy(w), strided_copy(b), 1, 1, strided_copy(dy));
+  const Tolerance exact{0, 0};
+  EXPECT_TRUE(close(got.y, want.y, exact));
+  EXPECT_TRUE(close(got.dx, want.dx, exact));
+  EXPECT_TRUE(close(got.dw, want.dw, exact));
+  EXPECT_TRUE(close(got.db, want.db, exact));
+  EXPECT_TRUE(got.y.is_channels_last());
+}
+
+TEST(Conv, EmptyBatchHasZeroWeightGradients) {
+  for (const DType t : {DType::f32, DType::f64}) {
+    const Result r = run(ops::conv2d, Tensor::empty({0, 3, 6, 5}, t), random({4, 3, 3, 3}, 2, t), random({4}, 3, t), 1,
+                         1, Tensor::empty({0, 4, 6, 5}, t));
+    EXPECT_EQ(r.y.shape(), (Shape{0, 4, 6, 5}));
+    EXPECT_EQ(r.dx.shape(), (Shape{0, 3, 6, 5}));
+    EXPECT_TRUE(close(r.dw, Tensor::zeros({4, 3, 3, 3}, t), {0, 0}));
+    EXPECT_TRUE(close(r.db, Tensor::zeros({4}, t), {0, 0}));
+  }
+}
+
+TEST(Conv, GradientsOnlyWhereWanted) {
+  const Tensor x = random({2, 3, 6, 5}, 1, DType::f32), w = random({4, 3, 3, 3}, 2, DType::f32);
+  const Tensor dy = random({2, 4, 6, 5}, 4, DType::f32);
+  const Result all = run(ops::conv2d, x, w, {}, 1, 1, dy);
+  const Var leaf(w, true), image(x);
+  backward({ops::conv2d(image, leaf, {}, 1, 1)}, {dy});
+  EXPECT_FALSE(image.grad());
+  EXPECT_TRUE(close(leaf.grad(), all.dw, {0, 0}));
+  const Var moving(x, true), frozen(w);
+  backward({ops::conv2d(moving, frozen, {}, 1, 1)}, {dy});
+  EXPECT_FALSE(frozen.grad());
+  EXPECT_TRUE(close(moving.grad(), all.dx, {0, 0}));
+}
+
+void expect_error(const std::function<void()>& f, const std::vector<std::string>& words) {
+  try {
+    f();
+    FAIL() << "expected an error";
+  } catch (const Error& e) {
+    for (const auto& w : words) EXPECT_NE(std::string(e.what()).find(w), std::string::npos) << e.what();
+  }
+}
+
+TEST(Conv, ErrorsExplain) {
+  const Var x(random({2, 3, 6, 5}, 1)), w(random({4, 3, 3, 3}, 2)), b(random({4}, 3));
+  expect_error(
+      [&] {
+        ops::conv2d(x, Var(random({4, 2, 3, 3}, 1)), {});
+      },
+      {"[conv2d]", "[-1, 3, -1, -1]", "[4, 2, 3, 3]"});
+  expect_error([&] { ops::conv2d(x, w, Var(random({5}, 1))); }, {"[conv2d]", "bias", "[4]", "[5]"});
+  expect_error([&] { ops::conv2d(x, w, {}, 0); }, {"[conv2d]", "stride"});
+  expect_error(
+      [&] {
+        ops::conv2d(x, Var(random({4, 3, 7, 3}, 1)), {});
+      },
+      {"[conv2d]", "at least as large", "[4, 3, 7, 3]"});
+  expect_error([&] { ops::conv2d(Var(random({3, 6, 5}, 1)), w, {}); }, {"[conv2d]", "[3, 6, 5]"});
+  expect_error([&] { ops::conv2d(x, Var(random({4, 3, 3, 3}, 2, DType::f32)), {}); }, {"[conv2d]", "f64", "f32"});
+  expect_error(
+      [&] {
+        ops::conv1d(Var(random({2, 3, 4}, 1)), Var(random({2, 3, 5}, 1)), {});
+      },
+      {"[conv1d]", "at least"});
+}
+
+}  // namespace
+}  // namespace spn::test
