@@ -28,7 +28,9 @@ class RunLog {
   RunLog(const std::string& run_dir, bool writes, std::int64_t resume_step, std::int64_t total_steps);
   ~RunLog();
   void write_config(const std::string& text);
-  void metrics(const Metrics& m);  // also the progress line
+  // Appends a line (NaN and infinity as null) and shows progress on stderr. Data error when the disk is full.
+  void metrics(const Metrics& m);
+  // Appends {"event": kind, "time": UTC, fields…}. A full disk is a warning here.
   void event(const std::string& kind, const std::map<std::string, EventValue>& fields);
 
  private:

@@ -1,0 +1,200 @@
+#include "engine/train/run_log.h"
+
+#include <fcntl.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <string_view>
+
+#include "engine/ckpt/file.h"
+#include "engine/core/check.h"
+#include "engine/core/log.h"
+#include "engine/train/progress.h"
+
+namespace spn::train {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr const char* kWhere = "run log";
+
+double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+std::string utc_time() {
+  const std::time_t t = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&t, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+// JSON has no NaN: null.
+std::string number(double x, int digits) { return std::isfinite(x) ? fmt::format("{:.{}g}", x, digits) : "null"; }
+
+std::string line_of(const Metrics& m) {
+  std::string s = fmt::format(R"({{"step":{},"epoch":{},"pairs_seen":{})", m.step, m.epoch, m.pairs_seen);
+  const auto add = [&](const char* key, double x, int digits) {
+    s += fmt::format(",\"{}\":{}", key, number(x, digits));
+  };
+  add("loss", m.loss, 9);
+  add("loss_spot", m.loss_spot, 9);
+  add("loss_niche", m.loss_niche, 9);
+  add("loss_cross", m.loss_cross, 9);
+  add("acc_spot", m.acc_spot, 9);
+  add("acc_niche", m.acc_niche, 9);
+  add("acc_cross", m.acc_cross, 9);
+  add("lr", m.lr, 9);
+  add("weight_decay", m.weight_decay, 9);
+  add("grad_norm", m.grad_norm, 9);
+  add("pairs_per_s", m.pairs_per_s, 6);
+  add("step_s", m.step_s, 6);
+  add("data_s", m.data_s, 6);
+  add("forward_s", m.forward_s, 6);
+  add("backward_s", m.backward_s, 6);
+  add("comm_s", m.comm_s, 6);
+  add("optimizer_s", m.optimizer_s, 6);
+  return s + fmt::format(",\"mem_bytes\":{}}}\n", m.mem_bytes);
+}
+
+// A file that grows by whole lines: each is one write, so that a reader or a kill never sees a part of one.
+class Lines {
+ public:
+  explicit Lines(std::string path) : path_(std::move(path)) {
+    fd_ = ckpt::Fd(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
+    if (!fd_) fail_data(kWhere, "cannot open {}: {}", path_, std::strerror(errno));
+  }
+  void add(std::string_view line) {
+    const off_t before = ::lseek(fd_.get(), 0, SEEK_END);
+    while (!line.empty()) {
+      const ssize_t n = ::write(fd_.get(), line.data(), line.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) {
+        const int reason = errno;
+        const bool whole = before >= 0 && ::ftruncate(fd_.get(), before) == 0;  // no half line
+        fail_data(kWhere, "cannot write {}: {}{}; free some space and resume", path_, std::strerror(reason),
+                  whole ? "" : " (its last line is incomplete)");
+      }
+      line.remove_prefix(static_cast<std::size_t>(n));
+    }
+  }
+  void sync() { ::fdatasync(fd_.get()); }
+
+ private:
+  std::string path_;
+  ckpt::Fd fd_;
+};
+
+// Only whole lines of steps up to `last` stay.
+void cut_metrics(const std::string& path, std::int64_t last) {
+  if (!fs::exists(path)) return;
+  const std::string text = ckpt::read_text(path);
+  std::string kept;
+  std::int64_t cut = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = text.find('\n', at);
+    const std::string_view line = std::string_view(text).substr(at, end == std::string::npos ? end : end + 1 - at);
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    const bool whole =
+        end != std::string::npos && json.is_object() && json.contains("step") && json["step"].is_number_integer();
+    if (whole && json["step"].get<std::int64_t>() <= last)
+      kept += line;
+    else
+      ++cut;
+    at += line.size();
+  }
+  if (cut == 0) return;
+  ckpt::replace_text(path, kept);
+  log::info("{}: {} lines after step {} are cut off; those steps are run again", path, cut, last);
+}
+
+}  // namespace
+
+struct RunLog::Impl {
+  Impl(const std::string& dir, std::int64_t total_steps)
+      : run_dir(dir),
+        metrics(dir + "/metrics.jsonl"),
+        events(dir + "/events.jsonl"),
+        terminal(::isatty(STDERR_FILENO) == 1),
+        progress(terminal, total_steps),
+        total(total_steps) {}
+
+  // Log messages after the redrawn line begin on a line of their own.
+  void end_line() {
+    if (open_line) std::fputc('\n', stderr);
+    open_line = false;
+  }
+  void show(const std::string& text, bool last) {
+    if (!terminal) {
+      log::info("{}", text);
+      return;
+    }
+    std::fprintf(stderr, "\r%s\x1b[K", text.c_str());
+    open_line = true;
+    if (last) end_line();
+    std::fflush(stderr);
+  }
+
+  std::string run_dir;
+  Lines metrics, events;
+  bool terminal, open_line = false;
+  Progress progress;
+  std::int64_t total;
+};
+
+RunLog::RunLog(const std::string& run_dir, bool writes, std::int64_t resume_step, std::int64_t total_steps) {
+  if (!writes) return;
+  std::error_code error;
+  fs::create_directories(run_dir, error);
+  if (error) fail_data(kWhere, "cannot make the folder {}: {}", run_dir, error.message());
+  const std::string metrics = run_dir + "/metrics.jsonl";
+  if (resume_step >= 0) {
+    cut_metrics(metrics, resume_step);
+  } else if (fs::exists(metrics) && fs::file_size(metrics) > 0) {
+    fail_usage(kWhere, "{} holds a run already; go on with --resume auto, or give another --output", run_dir);
+  }
+  impl_ = std::make_unique<Impl>(run_dir, total_steps);
+}
+
+RunLog::~RunLog() {
+  if (impl_) impl_->end_line();
+}
+
+void RunLog::write_config(const std::string& text) {
+  if (impl_) ckpt::replace_text(impl_->run_dir + "/config.cfg", text);
+}
+
+void RunLog::metrics(const Metrics& m) {
+  if (!impl_) return;
+  impl_->metrics.add(line_of(m));
+  if (const auto text = impl_->progress.update(m, now_s())) impl_->show(*text, m.step >= impl_->total);
+}
+
+void RunLog::event(const std::string& kind, const std::map<std::string, EventValue>& fields) {
+  if (!impl_) return;
+  impl_->end_line();
+  nlohmann::ordered_json j;
+  j["event"] = kind;
+  j["time"] = utc_time();
+  for (const auto& [key, value] : fields) std::visit([&, &k = key](const auto& v) { j[k] = v; }, value);
+  // an error's text may quote bytes of a broken file: they are replaced, not refused
+  const std::string line = j.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  try {
+    impl_->events.add(line);
+  } catch (const Error& e) {
+    log::warn("{}; lost: {}", e.what(),
+              line.substr(0, 300));  // an event often tells of a failure: it must not hide that one
+    return;
+  }
+  if (kind == "skipped_step") return;  // may come at every step
+  impl_->metrics.sync();
+  impl_->events.sync();
+}
+
+}  // namespace spn::train
