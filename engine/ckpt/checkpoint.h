@@ -20,7 +20,7 @@ struct State {
   std::int64_t epoch = 0;
   std::int64_t pairs_seen = 0;  // position in the sample order
   std::uint64_t seed = 0;
-  int world_size = 1;
+  int world_size = 1;  // filled in by save()
   std::int64_t global_batch = 0;
   std::string pack_fingerprint;
   std::string spotniche_version;
@@ -35,7 +35,8 @@ struct Snapshot {
 };
 
 // Collective. Returns the final folder. keep: how many checkpoints stay (older ones are removed only after this one is
-// whole); 0: all. Any rank's failure fails all and leaves nothing under the final name.
+// whole); 0: all. A checkpoint of the same step is replaced. Any rank's failure fails all and leaves nothing under the
+// final name.
 std::string save(dist::Comm& comm, const std::string& run_dir, const Snapshot& snapshot, int keep);
 
 // Newest whole checkpoint of a run directory (absent: none). One that `latest` names but whose checksums fail is passed

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/ckpt/safetensors.h"
@@ -40,6 +42,9 @@ class Optimizer {
   // Everything a checkpoint needs, named "<slot>.<parameter>" (exp_avg, exp_avg_sq, momentum) and "step" (i64, scalar).
   // The tensors share storage with the optimiser: copying into them restores it.
   const std::vector<ckpt::NamedTensor>& state() const { return state_; }
+  // Restores it. Data error listing every missing, unexpected or misshapen tensor and naming `source`; then nothing is
+  // changed.
+  void load_state(const std::map<std::string, Tensor>& saved, const std::string& source);
 
  protected:
   Optimizer(std::vector<Item> items, std::initializer_list<const char*> slots);

@@ -1,5 +1,8 @@
 """Writes tests/golden/optim.safetensors: ten updates of AdamW and SGD by PyTorch, with the gradients they were given.
 
+<case>.start.<parameter>, .grad<t>.<parameter>, .after<t>.<parameter>, .norm<t> (before clipping), and at the end
+.<exp_avg|exp_avg_sq|momentum_buffer>.<parameter>; schedule.lr: 5 steps of warm-up, then 21 of a cosine over 20.
+
 python tests/golden/optim.py    (torch, safetensors)
 """
 import pathlib
