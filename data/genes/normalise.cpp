@@ -43,21 +43,22 @@ void mean_expression(const Counts& counts, std::span<const std::int32_t> spots, 
   for (float& v : out) v *= scale;
 }
 
-void keep_rows(Counts& counts, const std::vector<bool>& keep) {
-  std::int64_t row = 0, to = 0;
-  for (std::int64_t s = 0; s < static_cast<std::int64_t>(keep.size()); ++s) {
-    const std::int64_t begin = counts.row_begin[at(s)], end = counts.row_begin[at(s) + 1];
-    if (!keep[at(s)]) continue;
-    counts.row_begin[at(row++)] = to;
-    for (std::int64_t i = begin; i < end; ++i, ++to) {
-      counts.column[at(to)] = counts.column[at(i)];
-      counts.value[at(to)] = counts.value[at(i)];
-    }
+void take_rows(Counts& counts, const std::vector<std::int64_t>& rows) {
+  std::vector<std::int64_t> begin{0};
+  std::int64_t n = 0;
+  for (const std::int64_t r : rows) begin.push_back(n += counts.row_begin[at(r) + 1] - counts.row_begin[at(r)]);
+  std::vector<std::int32_t> column;
+  std::vector<float> value;
+  column.reserve(at(n));
+  value.reserve(at(n));
+  for (const std::int64_t r : rows) {
+    const std::int64_t b = counts.row_begin[at(r)], e = counts.row_begin[at(r) + 1];
+    column.insert(column.end(), counts.column.begin() + b, counts.column.begin() + e);
+    value.insert(value.end(), counts.value.begin() + b, counts.value.begin() + e);
   }
-  counts.row_begin[at(row)] = to;
-  counts.row_begin.resize(at(row) + 1);
-  counts.column.resize(at(to));
-  counts.value.resize(at(to));
+  counts.row_begin = std::move(begin);
+  counts.column = std::move(column);
+  counts.value = std::move(value);
 }
 
 }  // namespace spn::data

@@ -20,7 +20,7 @@ void spot_expression(const Counts& counts, std::int64_t spot, std::span<const st
 void mean_expression(const Counts& counts, std::span<const std::int32_t> spots, std::span<const std::int32_t> to_list,
                      std::span<float> out);
 
-// Keeps the rows whose flag is set, in order.
-void keep_rows(Counts& counts, const std::vector<bool>& keep);
+// Keeps these rows, in this order.
+void take_rows(Counts& counts, const std::vector<std::int64_t>& rows);
 
 }  // namespace spn::data

@@ -3,7 +3,6 @@
 #include "data/pack/reader.h"
 
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include <optional>
 
 #include "data/h5/h5.h"
+#include "data/pack/digest.h"
 #include "data/pack/half.h"
 #include "data/pack/layout.h"
 #include "engine/core/check.h"
@@ -35,15 +35,6 @@ struct Payload {
   std::size_t values = 0;    // a row
   std::size_t row_bytes() const { return values * h5::size_of(stored); }
 };
-
-std::string sha256_hex(const std::string& text) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned length = 0;
-  check(EVP_Digest(text.data(), text.size(), digest, &length, EVP_sha256(), nullptr) == 1, "pack", "SHA-256 failed");
-  std::string hex;
-  for (unsigned i = 0; i < length; ++i) hex += fmt::format("{:02x}", digest[i]);
-  return hex;
-}
 
 }  // namespace
 

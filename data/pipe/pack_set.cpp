@@ -1,9 +1,8 @@
 // Several packs read as one: checks that they agree, joins their small tables, reads rows of any of them.
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <map>
 
+#include "data/pack/digest.h"
 #include "data/pipe/loader.h"
 #include "engine/core/check.h"
 
@@ -72,12 +71,7 @@ std::int64_t PackSet::rows() const { return static_cast<std::int64_t>(slide_.siz
 std::string PackSet::fingerprint() const {
   std::string all;
   for (const PackReader& p : packs_) all += p.fingerprint() + '\n';
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned length = 0;
-  check(EVP_Digest(all.data(), all.size(), digest, &length, EVP_sha256(), nullptr) == 1, "packs", "SHA-256 failed");
-  std::string hex;
-  for (unsigned i = 0; i < length; ++i) hex += fmt::format("{:02x}", digest[i]);
-  return hex;
+  return sha256_hex(all);
 }
 
 void PackSet::read(const std::vector<std::int64_t>& rows, HostBatch& out) const {

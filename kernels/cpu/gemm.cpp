@@ -1,23 +1,19 @@
 // Matrix products: oneDNN in f32 (bf16 is widened to f32 scratch and rounded once at the end), an own blocked loop in
 // f64, which exists for gradient checks and reference results.
-#include <vector>
-
 #include "kernels/cpu/dnnl.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scalar.h"
+#include "kernels/cpu/scratch.h"
 #include "kernels/math/unary.h"
 
 namespace spn::kernels::cpu {
 namespace {
 
-// Thread-local memory that grows and stays: kernels do not allocate in a step.
 template <class T>
 T* scratch(int slot, std::int64_t n) {
-  static thread_local std::array<std::vector<T>, 4> memory;
-  auto& m = memory[static_cast<std::size_t>(slot)];
-  if (m.size() < static_cast<std::size_t>(n)) m.resize(static_cast<std::size_t>(n));
-  return m.data();
+  static thread_local std::array<Scratch<T>, 4> memory;
+  return memory[static_cast<std::size_t>(slot)].get(n);
 }
 
 // v's values as a contiguous T in scratch.

@@ -52,13 +52,13 @@ TEST(Genes, NormaliseThenSpotAndNiche) {
   EXPECT_FLOAT_EQ(out[1], (b1 + half) / 3);
 }
 
-TEST(Genes, KeepRows) {
+TEST(Genes, TakeRows) {
   Counts c = small();
-  keep_rows(c, {true, false, true});
+  take_rows(c, {2, 0});
   EXPECT_EQ(c.row_begin, (std::vector<std::int64_t>{0, 2, 4}));
-  EXPECT_EQ(c.column, (std::vector<std::int32_t>{0, 2, 0, 1}));
-  EXPECT_EQ(c.value, (std::vector<float>{1, 3, 5, 5}));
-  keep_rows(c, {false, false});
+  EXPECT_EQ(c.column, (std::vector<std::int32_t>{0, 1, 0, 2}));
+  EXPECT_EQ(c.value, (std::vector<float>{5, 5, 1, 3}));
+  take_rows(c, {});
   EXPECT_EQ(c.spots(), 0);
 }
 

@@ -1,11 +1,23 @@
 // The rows of op_list.h.
+#include "engine/ops/attention.h"
+#include "engine/ops/cross_entropy.h"
+#include "engine/ops/dropout.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/index.h"
 #include "engine/ops/matmul.h"
+#include "engine/ops/norm.h"
 #include "engine/ops/reduce.h"
 #include "engine/ops/shape.h"
 #include "tests/engine/ops/op_list.h"
 
 namespace spn::test {
+
+namespace {
+
+ops::DropoutKey key(double p) { return {.seed = 5, .step = 3, .layer = 7, .first_sample = 100, .p = p}; }
+Tensor rows(const std::vector<std::int64_t>& i) { return Tensor::from(i, {static_cast<std::int64_t>(i.size())}); }
+
+}  // namespace
 
 const std::vector<OpCase>& op_list() {
   using namespace ops;  // NOLINT
@@ -113,6 +125,69 @@ const std::vector<OpCase>& op_list() {
        -1,
        1,
        17},
+      // rows
+      {"layer_norm",
+       {{3, 5, 17}, {17}, {17}},
+       [](const Vars& v) { return layer_norm(v[0], v[1], v[2], 1e-5); },
+       -1,
+       1,
+       32},
+      {"layer_norm_wide",
+       {{2, 129}, {129}, {129}},
+       [](const Vars& v) { return layer_norm(v[0], v[1], v[2], 1e-6); },
+       -1,
+       1,
+       129},
+      {"softmax", {{3, 17}}, [](const Vars& v) { return softmax(v[0]); }, -4, 4, 17},
+      {"softmax_one", {{3, 1}}, [](const Vars& v) { return softmax(v[0]); }},
+      {"log_softmax", {{2, 3, 33}}, [](const Vars& v) { return log_softmax(v[0]); }, -4, 4, 33},
+      {"l2_normalise", {{5, 17}}, [](const Vars& v) { return l2_normalise(v[0]); }, -1, 1, 17},
+      {"l2_normalise_small", {{3, 3}}, [](const Vars& v) { return l2_normalise(v[0], 10); }, -1, 1, 3},  // all below
+                                                                                                         // eps
+      {"cross_entropy",
+       {{4, 17}},
+       [](const Vars& v) {
+         return cross_entropy(v[0], rows({0, 16, 3, 3}));
+       },
+       -4,
+       4,
+       17},
+      {"dropout", {{3, 129}}, [](const Vars& v) { return dropout(v[0], key(0.3)); }},
+      {"gather_rows",
+       {{5, 3, 2}},
+       [](const Vars& v) {
+         return gather_rows(v[0], rows({4, 0, 4, 4, 2, 1}));
+       },
+       -1,
+       1,
+       3},
+      // attention: T = 8 and 17 as in the model, more than one block of queries, widths off the vector length
+      {"self_attention", {{2, 8, 3 * 2 * 32}}, [](const Vars& v) { return self_attention(v[0], 2); }, -1, 1, 32},
+      {"self_attention_dropout",
+       {{2, 17, 3 * 2 * 8}},
+       [](const Vars& v) { return self_attention(v[0], 2, key(0.25)); },
+       -1,
+       1,
+       40},
+      {"self_attention_long",
+       {{1, 67, 3 * 1 * 5}},
+       [](const Vars& v) { return self_attention(v[0], 1, key(0.1)); },
+       -1,
+       1,
+       67},
+      {"self_attention_one", {{3, 1, 3 * 2 * 3}}, [](const Vars& v) { return self_attention(v[0], 2); }, -1, 1, 3},
+      {"cross_attention",
+       {{2, 3, 2 * 16}, {2, 9, 2 * 16}, {2, 9, 2 * 16}},
+       [](const Vars& v) { return cross_attention(v[0], v[1], v[2], 2); },
+       -1,
+       1,
+       25},
+      {"cross_attention_dropout",
+       {{2, 35, 1 * 6}, {2, 4, 1 * 6}, {2, 4, 1 * 6}},
+       [](const Vars& v) { return cross_attention(v[0], v[1], v[2], 1, key(0.5)); },
+       -2,
+       2,
+       40},
   };
   return list;
 }

@@ -1,0 +1,123 @@
+// Layer norm over the last dim: one pass over each row forward, one backward; dw and db from per-thread partial sums.
+#include <cmath>
+
+#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/scalar.h"
+#include "kernels/cpu/scratch.h"
+
+namespace spn::kernels::cpu {
+namespace {
+
+template <class T>
+void forward(const LayerNormFwd& a) {
+  using C = compute_t<T>;
+  const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
+  const T *x = a.x.ptr<T>(), *w = a.w.ptr<T>(), *b = a.b.ptr<T>();
+  T* y = a.y.ptr<T>();
+  C *mean = a.mean.ptr<C>(), *rstd = a.rstd.ptr<C>();
+  const C eps = static_cast<C>(a.eps), inv_n = C(1) / static_cast<C>(n);
+  parallel_for(rows, 3 * n, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      const T* p = x + r * n;
+      C s = 0, ss = 0;
+#pragma omp simd reduction(+ : s)
+      for (std::int64_t i = 0; i < n; ++i) s += load(p[i]);
+      const C m = s * inv_n;
+#pragma omp simd reduction(+ : ss)
+      for (std::int64_t i = 0; i < n; ++i) ss += (load(p[i]) - m) * (load(p[i]) - m);
+      const C rs = C(1) / std::sqrt(ss * inv_n + eps);
+      mean[r] = m;
+      rstd[r] = rs;
+      T* q = y + r * n;
+#pragma omp simd
+      for (std::int64_t i = 0; i < n; ++i) q[i] = convert<T>((load(p[i]) - m) * rs * load(w[i]) + load(b[i]));
+    }
+  });
+}
+
+template <class T>
+void backward(const LayerNormBwd& a) {
+  using C = compute_t<T>;
+  const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
+  const T *x = a.x.ptr<T>(), *w = a.w.ptr<T>(), *dy = a.dy.ptr<T>();
+  const C *mean = a.mean.ptr<C>(), *rstd = a.rstd.ptr<C>();
+  T* dx = a.dx ? a.dx.ptr<T>() : nullptr;
+  const bool params = a.dw || a.db;
+  const C inv_n = C(1) / static_cast<C>(n);
+  const int parts = threads_for(rows, 4 * n);
+  static thread_local Scratch<C> memory;
+  C* sums = memory.get(2 * n * parts);  // of this thread, read by the others inside the loop
+  parallel_parts(parts, rows, [&](int part, std::int64_t begin, std::int64_t end) {
+    C *pw = sums + 2 * n * part, *pb = pw + n;
+    std::fill_n(pw, 2 * n, C(0));
+    for (std::int64_t r = begin; r < end; ++r) {
+      const T *p = x + r * n, *g = dy + r * n;
+      const C m = mean[r], rs = rstd[r];
+      if (params) {
+#pragma omp simd
+        for (std::int64_t i = 0; i < n; ++i) {
+          const C d = load(g[i]);
+          pw[i] += d * ((load(p[i]) - m) * rs);
+          pb[i] += d;
+        }
+      }
+      if (dx == nullptr) continue;
+      C s1 = 0, s2 = 0;
+#pragma omp simd reduction(+ : s1, s2)
+      for (std::int64_t i = 0; i < n; ++i) {
+        const C d = load(g[i]) * load(w[i]);
+        s1 += d;
+        s2 += d * ((load(p[i]) - m) * rs);
+      }
+      s1 *= inv_n;
+      s2 *= inv_n;
+      T* q = dx + r * n;
+#pragma omp simd
+      for (std::int64_t i = 0; i < n; ++i)
+        q[i] = convert<T>(rs * (load(g[i]) * load(w[i]) - s1 - (load(p[i]) - m) * rs * s2));
+    }
+  });
+  if (!params) return;
+  for (std::int64_t i = 0; i < n; ++i) {
+    C sw = 0, sb = 0;
+    for (int p = 0; p < parts; ++p) {
+      sw += sums[2 * n * p + i];
+      sb += sums[2 * n * p + n + i];
+    }
+    if (a.dw) a.dw.ptr<T>()[i] = convert<T>(sw);
+    if (a.db) a.db.ptr<T>()[i] = convert<T>(sb);
+  }
+}
+
+// Vectors in one piece: the kernels index w, b and the statistics directly.
+void check_rows(const View& x, std::initializer_list<const View*> same, std::initializer_list<const View*> vectors) {
+  check(x.ndim() >= 1 && x.is_contiguous(), "layer_norm", "expected contiguous rows, got {} with strides {}",
+        x.shape.str(), x.strides.str());
+  for (const View* v : same)
+    check(!*v || (v->shape == x.shape && v->is_contiguous()), "layer_norm", "expected a contiguous {}, got {}",
+          x.shape.str(), v->shape.str());
+  for (const View* v : vectors)
+    check(!*v || (v->ndim() == 1 && v->dim(0) == x.dim(-1) && v->is_contiguous()), "layer_norm",
+          "expected a contiguous [{}], got {} with strides {}", x.dim(-1), v->shape.str(), v->strides.str());
+}
+
+}  // namespace
+
+void layer_norm_fwd(const LayerNormFwd& a) {
+  check_rows(a.x, {&a.y}, {&a.w, &a.b});
+  if (a.x.numel() == 0) return;
+  visit_float(a.x.dtype, "layer_norm", [&](auto e) { forward<decltype(e)>(a); });
+}
+
+void layer_norm_bwd(const LayerNormBwd& a) {
+  check_rows(a.x, {&a.dy, &a.dx}, {&a.w, &a.dw, &a.db});
+  if (a.x.numel() == 0) {
+    for (const View* v : {&a.dw, &a.db})
+      if (*v && v->numel() != 0) copy({.value = 0, .y = *v});
+    return;
+  }
+  visit_float(a.x.dtype, "layer_norm", [&](auto e) { backward<decltype(e)>(a); });
+}
+
+}  // namespace spn::kernels::cpu

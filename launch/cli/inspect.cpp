@@ -1,0 +1,88 @@
+// inspect: any file of ours -> what is in it, and with --verify whether it is whole. Rank 0 alone works.
+#include "launch/cli/inspect.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+
+#include "data/h5/h5.h"
+#include "engine/core/check.h"
+#include "engine/core/log.h"
+#include "launch/cli/command.h"
+#include "launch/cli/options.h"
+
+namespace spn::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kKnown = "a pack, an .h5ad, a .safetensors file, a checkpoint folder or a run directory";
+
+Faults inspect_one(const std::string& path, bool verify, std::ostream& out) {
+  if (!fs::exists(path)) fail_data("inspect", "expected {} at '{}', got no such file", kKnown, path);
+  if (fs::is_directory(path)) {
+    if (fs::exists(fs::path(path) / "state.json")) return inspect_checkpoint(path, verify, out);
+    if (fs::exists(fs::path(path) / "checkpoints") || fs::exists(fs::path(path) / "metrics.jsonl"))
+      return inspect_run(path, verify, out);
+    fail_data("inspect", "expected {}, got a folder without state.json or checkpoints: '{}'", kKnown, path);
+  }
+  char head[9] = "";
+  std::ifstream(path, std::ios::binary).read(head, sizeof head);
+  if (std::memcmp(head, "\x89HDF\r\n\x1a\n", 8) == 0) {
+    // the format is asked before the content, so that a damaged pack is told as one
+    const data::h5::File file = data::h5::File::open(path);
+    if (file.has_attribute("/", "format")) return inspect_pack(path, verify, out);
+    if (file.has("/obs") && file.has("/var")) return inspect_h5ad(path, verify, out);
+    fail_data("inspect", "expected {}, got another HDF5 file: '{}'", kKnown, path);
+  }
+  if (head[8] == '{' || fs::path(path).extension() == ".safetensors") return inspect_safetensors(path, verify, out);
+  fail_data("inspect", "expected {}, got something else: '{}'", kKnown, path);
+}
+
+// Files stand alone on the command line; the option table knows only keys.
+std::vector<std::string> take_files(const std::vector<std::string>& args, std::vector<std::string>& files) {
+  std::vector<std::string> rest;
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    const bool value_of_key = i > 0 && args[i - 1] == "--config";
+    if (!args[i].empty() && args[i][0] != '-' && !value_of_key)
+      files.push_back(args[i]);
+    else
+      rest.push_back(args[i]);
+  }
+  return rest;
+}
+
+}  // namespace
+
+int run_inspect(dist::Comm& world, const std::vector<std::string>& args) {
+  std::vector<std::string> files;
+  bool verify = false;
+  const auto keys = take_files(args, files);
+  Options options("inspect",
+                  "FILE...: what is in files of ours. FILE is a pack, an .h5ad, a .safetensors file, a checkpoint "
+                  "folder or a run directory.");
+  options.add("verify", &verify, "read everything and check it; exit status 3 when something is not whole");
+  if (!options.parse(keys, std::cout)) return exit_ok;
+  if (files.empty()) fail_usage("inspect", "give at least one FILE: {}", kKnown);
+
+  std::int32_t status = exit_ok;
+  if (world.rank() == 0)
+    for (const std::string& file : files) try {
+        const Faults faults = inspect_one(file, verify, std::cout);
+        for (const std::string& f : faults) std::cout << "  NOT WHOLE   " << f << "\n";
+        if (verify && faults.empty()) std::cout << "  verified    whole\n";
+        if (!faults.empty()) status = exit_data;
+        std::cout << std::flush;
+      } catch (const Error& e) {
+        // the other files are still worth a look
+        if (e.kind() != ErrorKind::data) throw;
+        log::error("{}", e.what());
+        status = exit_data;
+      }
+  world.broadcast(host_view(&status, {1}), 0);
+  return status;
+}
+
+}  // namespace spn::cli

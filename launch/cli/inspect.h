@@ -1,0 +1,19 @@
+// What `inspect` does for each kind of file: prints what is in it, and with `verify` returns what is wrong, one line a
+// problem. All throw a data error when the file cannot be opened at all.
+#pragma once
+
+#include <ostream>
+#include <string>
+#include <vector>
+
+namespace spn::cli {
+
+using Faults = std::vector<std::string>;
+
+Faults inspect_pack(const std::string& path, bool verify, std::ostream& out);
+Faults inspect_h5ad(const std::string& path, bool verify, std::ostream& out);
+Faults inspect_safetensors(const std::string& path, bool verify, std::ostream& out);
+Faults inspect_checkpoint(const std::string& folder, bool verify, std::ostream& out);
+Faults inspect_run(const std::string& folder, bool verify, std::ostream& out);
+
+}  // namespace spn::cli

@@ -1,0 +1,105 @@
+// spotniche inspect: what it prints and its exit status for each kind of file, whole and damaged.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "data/h5/h5.h"
+#include "data/write_h5ad/write_h5ad.h"
+#include "engine/ckpt/safetensors.h"
+#include "engine/core/check.h"
+#include "tests/support/made_pack.h"
+#include "tests/support/run_binary.h"
+#include "tests/support/scratch.h"
+#include "tests/support/world.h"
+
+namespace spn {
+namespace {
+
+void expect_says(const test::Ran& ran, int status, const std::vector<std::string>& words) {
+  EXPECT_EQ(ran.status, status) << ran.text;
+  for (const auto& w : words) EXPECT_NE(ran.text.find(w), std::string::npos) << "no '" << w << "' in\n" << ran.text;
+}
+
+test::MadePack plan() {
+  auto p = test::plan_pack({6, 7});
+  p.header.normalisation = "none";
+  return p;
+}
+
+data::H5ad made_h5ad() {
+  data::H5ad c;
+  c.obs_names = {"s_1", "s_2", "s_3"};
+  c.categorical["slide"] = {"s", "s", "s"};
+  data::H5adMatrix m;
+  m.columns = 2;
+  m.f32 = {1, 0, 0, 1, 1, 0};
+  c.obsm["X_spotniche"] = m;
+  c.uns["spotniche"]["version"] = "0.1.0";
+  return c;
+}
+
+TEST(Inspect, Pack) {
+  test::Scratch folder;
+  test::write_pack(test::world(), folder / "a.h5", plan());
+  expect_says(test::run_binary("inspect '" + (folder / "a.h5") + "'"), exit_ok,
+              {"a pack, format 1", "13 in 2 slides", "5 x 5 px", "7 x 7 px", "11 (9 a spot vector)", "slide_1é",
+               "a row       302 B"});
+  expect_says(test::run_binary("inspect --verify '" + (folder / "a.h5") + "'"), exit_ok, {"verified    whole"});
+  data::h5::File file = data::h5::File::open_to_write(folder / "a.h5");
+  const std::vector<float> genes(11, std::nanf(""));
+  file.write_rows("/spots/niche_gene", data::h5::Type::f32, genes.data(), 4, 1);
+  file.close();
+  expect_says(test::run_binary("inspect '" + (folder / "a.h5") + "' --verify"), exit_data,
+              {"NOT WHOLE", "niche_gene not finite", "row 4"});
+  std::filesystem::resize_file(folder / "a.h5", std::filesystem::file_size(folder / "a.h5") - 100);
+  expect_says(test::run_binary("inspect '" + (folder / "a.h5") + "'"), exit_data, {"truncated"});
+}
+
+TEST(Inspect, H5ad) {
+  test::Scratch folder;
+  data::write_h5ad(folder / "a.h5ad", made_h5ad());
+  expect_says(test::run_binary("inspect --verify '" + (folder / "a.h5ad") + "'"), exit_ok,
+              {"an .h5ad of embeddings", "3, first 's_1'", "obsm/X_spotniche", "float32 [3, 2]", "obs/slide",
+               "categorical", "whole"});
+  auto broken = made_h5ad();
+  broken.obsm["X_spotniche"].f32[4] = std::nanf("");
+  data::write_h5ad(folder / "b.h5ad", broken);
+  expect_says(test::run_binary("inspect --verify '" + (folder / "b.h5ad") + "'"), exit_data,
+              {"X_spotniche", "not finite", "row 2"});
+}
+
+TEST(Inspect, Safetensors) {
+  test::Scratch folder;
+  Tensor t = Tensor::zeros({2, 3});
+  const ckpt::NamedTensor one{"layer.weight", t};
+  ckpt::write_safetensors(folder / "a.safetensors", {&one, 1}, {{"made_by", "a test"}});
+  expect_says(test::run_binary("inspect --verify '" + (folder / "a.safetensors") + "'"), exit_ok,
+              {"1 tensors, 6 values", "F32", "[2, 3]", "layer.weight", "made_by = a test", "whole"});
+  t.view().ptr<float>()[5] = INFINITY;
+  ckpt::write_safetensors(folder / "b.safetensors", {&one, 1});
+  expect_says(test::run_binary("inspect --verify '" + (folder / "b.safetensors") + "'"), exit_data,
+              {"layer.weight", "1 values"});
+  std::filesystem::resize_file(folder / "a.safetensors", std::filesystem::file_size(folder / "a.safetensors") - 4);
+  expect_says(test::run_binary("inspect '" + (folder / "a.safetensors") + "'"), exit_data, {"a.safetensors"});
+}
+
+TEST(Inspect, SeveralFilesAndOneIsBad) {
+  test::Scratch folder;
+  test::write_pack(test::world(), folder / "a.h5", plan());
+  std::ofstream(folder / "notes.txt") << "nothing of ours, and longer than eight bytes";
+  const std::string files = "'" + (folder / "none.h5") + "' '" + (folder / "notes.txt") + "' '" + folder.str() + "' '" +
+                            (folder / "a.h5") + "'";
+  expect_says(test::run_binary("inspect " + files), exit_data,
+              {"no such file", "got something else", "folder without state.json", "13 in 2 slides"});
+}
+
+TEST(Inspect, Usage) {
+  expect_says(test::run_binary("inspect"), exit_usage, {"give at least one FILE"});
+  expect_says(test::run_binary("inspect --verfy x.h5"), exit_usage, {"did you mean --verify"});
+  expect_says(test::run_binary("inspect --help"), exit_ok, {"--verify"});
+}
+
+}  // namespace
+}  // namespace spn
