@@ -23,6 +23,7 @@ struct Loader::Impl {
   std::int64_t to_read, to_give;  // next step that a thread takes; next step that next() returns
   std::map<std::int64_t, HostBatch> ready;
   std::map<std::int64_t, std::exception_ptr> failed;
+  std::vector<HostBatch> spare;
   bool stop = false;
   std::vector<std::thread> threads;
 
@@ -30,16 +31,14 @@ struct Loader::Impl {
       : packs(p), sampler(s), end_step(end), rank(rank_), size(size_), depth(depth_), to_read(first), to_give(first) {}
 
   void work();
-  HostBatch read(std::int64_t step, const std::vector<std::int64_t>& rows) const;
+  void read(std::int64_t step, const std::vector<std::int64_t>& rows, HostBatch& b) const;
 };
 
-HostBatch Loader::Impl::read(std::int64_t step, const std::vector<std::int64_t>& rows) const {
-  HostBatch b;
+void Loader::Impl::read(std::int64_t step, const std::vector<std::int64_t>& rows, HostBatch& b) const {
   packs.read(rows, b);
   b.step = step;
   b.epoch = sampler.epoch_of(step);
   b.first_position = rank * static_cast<std::int64_t>(rows.size());
-  return b;
 }
 
 void Loader::Impl::work() {
@@ -52,8 +51,12 @@ void Loader::Impl::work() {
     HostBatch batch;
     try {
       const auto rows = sampler.rank_rows(step, rank, size);
+      if (!spare.empty()) {
+        batch = std::move(spare.back());
+        spare.pop_back();
+      }
       held.unlock();
-      batch = read(step, rows);
+      read(step, rows, batch);
     } catch (...) {
       why = std::current_exception();
     }
@@ -103,6 +106,11 @@ HostBatch Loader::next() {
   ++l.to_give;
   l.changed.notify_all();
   return batch;
+}
+
+void Loader::recycle(HostBatch&& used) {
+  const std::lock_guard held(impl_->mutex);
+  if (impl_->spare.size() < static_cast<std::size_t>(impl_->depth)) impl_->spare.push_back(std::move(used));
 }
 
 }  // namespace spn::data

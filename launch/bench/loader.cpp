@@ -18,7 +18,9 @@ LoaderFigure measure_loader(const data::PackSet& packs, std::int64_t batch, int 
   loader.next();
   const auto start = std::chrono::steady_clock::now();
   do {
-    check(!loader.next().row.empty(), "bench", "expected rows, got an empty batch");
+    data::HostBatch rows = loader.next();
+    check(!rows.row.empty(), "bench", "expected rows, got an empty batch");
+    loader.recycle(std::move(rows));
     ++f.batches;
     f.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   } while (f.seconds < seconds);

@@ -14,7 +14,12 @@ class LoaderSource final : public train::BatchSource {
   LoaderSource(const data::PackSet& packs, const data::Sampler& sampler, std::int64_t first_step, std::int64_t end_step,
                int rank, int size, int depth, int threads)
       : header_(packs.header()), loader_(packs, sampler, first_step, end_step, rank, size, depth, threads) {}
-  train::Batch next() override { return to_batch(loader_.next(), header_); }
+  train::Batch next() override {
+    data::HostBatch host = loader_.next();
+    train::Batch batch = to_batch(host, header_);
+    loader_.recycle(std::move(host));
+    return batch;
+  }
 
  private:
   data::PackHeader header_;

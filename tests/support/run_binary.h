@@ -17,7 +17,7 @@ struct Ran {
 
 // args as for a shell: quote what needs it. before: words before the binary, such as "mpirun -np 2".
 inline Ran run_binary(const std::string& args, const std::string& before = "") {
-  const std::string command = before + " '" SPN_BINARY_DIR "/spotniche' " + args + " 2>&1";
+  const std::string command = before + " '" + SPN_BINARY_DIR + "/spotniche' " + args + " 2>&1";
   std::FILE* pipe = ::popen(command.c_str(), "r");
   check(pipe != nullptr, "test", "cannot run {}", command);
   Ran ran;
