@@ -14,10 +14,12 @@ struct MicroBatchTimes {
   double forward_s = 0, backward_s = 0;
 };
 
-// embed(part, update_running): embeddings [rows of the part, ...] of one part; running statistics are to be updated
-// only when asked (once a part). loss(joined): a scalar of the parts' embeddings joined along dim 0. Leaves the
-// gradients in the parameters. last_backward is called before the backward pass that completes them (the place to
-// switch gradient reduction on).
+// embed(part, update_running): embeddings [rows of the part, ...] of one part, one var a head; running statistics are
+// to be updated only when asked (once a part). It is called twice for all parts but the last, whose tape is kept, and
+// must give the same values both times (dropout keyed by global sample). loss(joined): a scalar of the parts'
+// embeddings joined along dim 0; it may use parameters of its own (a learnable temperature). Adds to the parameters'
+// gradients. last_backward (may be absent) is called before the backward pass that completes them (the place to switch
+// gradient reduction on).
 MicroBatchTimes accumulate_gradients(int parts,
                                      const std::function<std::vector<Var>(int part, bool update_running)>& embed,
                                      const std::function<Var(const std::vector<Var>& joined)>& loss,

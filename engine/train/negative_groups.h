@@ -1,4 +1,5 @@
-// max_negatives: ranks are split into equal groups that gather negatives among themselves.
+// max_negatives: ranks are split into equal groups that gather negatives among themselves, so that the loss costs the
+// same on any number of ranks.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,13 @@ struct NegativeGroup {
   int groups = 1;                    // how many there are
 };
 
-// The largest group size g that divides the world and keeps g · rank_batch − 1 ≤ max_negatives (0: no limit). Usage
-// error when one rank's own rows are already more.
+// The largest g that divides `ranks` and keeps g · rank_batch − 1 ≤ max_negatives (a row's own positive is no negative;
+// 0: no limit). Usage error when one rank's own rows are already more.
+int negative_group_size(int ranks, std::int64_t rank_batch, std::int64_t max_negatives);
+
+// Ranks [k·g, (k+1)·g) form group k. With rows dealt to ranks in order, a group holds a contiguous block of the global
+// batch: world sizes with equal g · rank_batch have the same negatives. A group's shares of the loss add up to the
+// group's mean: divide by `groups` for the mean over all. Collective.
 NegativeGroup make_negative_group(dist::Comm& world, std::int64_t rank_batch, std::int64_t max_negatives);
 
 }  // namespace spn::train

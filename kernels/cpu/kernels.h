@@ -56,7 +56,7 @@ void gather_rows(const GatherRows&);
 void scatter_add_rows(const ScatterAddRows&);
 // image.cpp
 void image_embed(const ImageEmbed&);
-// contrastive.cpp
+// contrastive_fwd.cpp, contrastive_bwd.cpp
 void contrastive_fwd(const ContrastiveFwd&);
 void contrastive_bwd(const ContrastiveBwd&);
 // optim.cpp

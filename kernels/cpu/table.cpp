@@ -40,6 +40,8 @@ const Table& cpu_table() {
       .gather_rows = cpu::gather_rows,
       .scatter_add_rows = cpu::scatter_add_rows,
       .image_embed = cpu::image_embed,
+      .contrastive_fwd = cpu::contrastive_fwd,
+      .contrastive_bwd = cpu::contrastive_bwd,
       .adamw = cpu::adamw,
       .sgd = cpu::sgd,
       .sum_of_squares = cpu::sum_of_squares,

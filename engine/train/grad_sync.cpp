@@ -1,0 +1,104 @@
+// Parameters' hooks, their slots in the buckets, and the way back.
+#include "engine/train/grad_sync.h"
+
+#include "engine/dist/buckets.h"
+
+namespace spn::train {
+namespace {
+
+// The slot as a tensor of the parameter's shape and memory order.
+Tensor shaped_as(const Tensor& flat, std::int64_t offset, const Tensor& value) {
+  const Tensor part = flat.narrow(0, offset, value.numel());
+  if (!value.is_contiguous() && value.is_channels_last())
+    return part.reshape({value.dim(0), value.dim(2), value.dim(3), value.dim(1)}).permute({0, 3, 1, 2});
+  return part.reshape(value.shape());
+}
+
+}  // namespace
+
+struct GradSync::Impl {
+  Impl(std::vector<Var> p, dist::Comm& comm, std::size_t bytes) : parameters(std::move(p)) {
+    std::vector<dist::BucketPiece> pieces;
+    for (const Var& v : parameters) pieces.push_back({v.value().numel(), v.dtype()});
+    layout = dist::lay_out_buckets(pieces, bytes);
+    std::vector<View> views;
+    for (const auto& b : layout.buckets) {
+      flat.push_back(Tensor::zeros({b.numel}, b.dtype, parameters.front().value().device()));
+      views.push_back(flat.back());
+    }
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const auto& slot = layout.slots[i];
+      const auto bucket = static_cast<std::size_t>(slot.bucket);
+      slots.push_back(shaped_as(flat[bucket], slot.offset, parameters[i].value()));
+      flags.push_back(flat[bucket].narrow(0, layout.buckets[bucket].flags + slot.place, 1));
+    }
+    in_place.resize(parameters.size(), false);
+    reducer = std::make_unique<dist::BucketReducer>(comm, layout, views);
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      parameters[i].on_grad_ready([this, i] {
+        if (enabled) put(i);
+      });
+  }
+  ~Impl() {
+    for (const Var& v : parameters) v.on_grad_ready(nullptr);
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  void put(std::size_t i) {
+    check(!in_place[i], "grad_sync",
+          "parameter {} got a second gradient since enable(true); enable for the last backward() of a step only",
+          parameters[i].name());
+    const Tensor& grad = parameters[i].grad();
+    if (grad)
+      slots[i].copy_from(grad);
+    else
+      slots[i].fill(0);
+    flags[i].fill(grad ? 1 : 0);
+    in_place[i] = true;
+    reducer->arrived(layout.slots[i].bucket);
+  }
+
+  std::vector<Var> parameters;
+  dist::BucketLayout layout;
+  std::vector<Tensor> flat, slots, flags;
+  std::vector<bool> in_place;
+  bool enabled = false;
+  std::unique_ptr<dist::BucketReducer> reducer;  // last: waits for what is in flight before the memory goes
+};
+
+GradSync::GradSync(std::vector<Var> parameters, dist::Comm& comm, std::size_t bucket_bytes) {
+  if (comm.size() == 1) return;
+  std::vector<Var> trained;
+  for (Var& v : parameters)
+    if (v.requires_grad()) trained.push_back(std::move(v));
+  if (trained.empty()) return;
+  const bool host = trained.front().value().device().type == DeviceType::cpu;
+  if (bucket_bytes == 0) bucket_bytes = std::size_t{host ? 4U : 25U} << 20;
+  impl_ = std::make_unique<Impl>(std::move(trained), comm, bucket_bytes);
+}
+
+GradSync::~GradSync() = default;
+
+void GradSync::enable(bool on) {
+  if (impl_) impl_->enabled = on;
+}
+
+double GradSync::finish() {
+  if (!impl_) return 0;
+  Impl& m = *impl_;
+  m.enabled = false;
+  // what no hook brought: unused parameters, and gradients of earlier backward() calls; in the buckets' order
+  for (std::size_t i = m.parameters.size(); i-- > 0;)
+    if (!m.in_place[i]) m.put(i);
+  m.reducer->finish();
+  for (std::size_t i = 0; i < m.parameters.size(); ++i) {
+    m.in_place[i] = false;
+    if (m.parameters[i].grad() || m.flags[i].item() > 0) m.parameters[i].set_grad(m.slots[i]);
+  }
+  return m.reducer->take_seconds();
+}
+
+int GradSync::buckets() const { return impl_ ? static_cast<int>(impl_->flat.size()) : 0; }
+
+}  // namespace spn::train
