@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 
 #include "data/genes/hvg.h"
+#include "data/pack/reader.h"
 #include "data/prepare/plan.h"
 #include "data/prepare/slide_rows.h"
 #include "engine/core/check.h"
@@ -54,6 +56,14 @@ void check_output(const PrepareOptions& o) {
     fail_usage("prepare", "--output {}: there is no folder {}; make it first", o.output, folder.string());
 }
 
+// Names from a pack (told by the first bytes of HDF5) or from a text file.
+GeneList read_gene_list(const std::string& path) {
+  char magic[4] = {};
+  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
+  return std::string_view(magic, sizeof magic) == "\x89HDF" ? GeneList(PackReader(path).genes())
+                                                            : GeneList::from_file(path);
+}
+
 std::int64_t bytes_of(const Counts& c) {
   return static_cast<std::int64_t>(c.value.size() * (sizeof c.value[0] + sizeof c.column[0]) + c.genes.size() * 48);
 }
@@ -87,7 +97,7 @@ class Preparation {
   void choose_slides() {
     check_options(options_);
     check_output(options_);
-    if (!options_.gene_list.empty()) list_.emplace(GeneList::from_file(options_.gene_list));
+    if (!options_.gene_list.empty()) list_.emplace(read_gene_list(options_.gene_list));
     reader_ = open_reader(options_.format, options_.input, options_.pitch_um);
     slides_ = select_slides(reader_->list(), options_.slides);
     std::vector<std::int64_t> bytes;

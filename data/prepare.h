@@ -14,7 +14,7 @@ namespace spn::data {
 struct PrepareOptions {
   std::string format = "stimage-1k4m", input, output;
   std::vector<std::string> slides;  // names or globs (* ? [a-z]); empty: all
-  std::string gene_list;            // file; empty: the gene_count most variable genes
+  std::string gene_list;            // a pack or a file of names; empty: the gene_count most variable genes
   std::int64_t gene_count = 512;
   double gene_presence = 1;  // share of the slides that must have a gene for it to be chosen
   double spot_window_um = 100, niche_window_um = 0, niche_radius_um = 0;  // 0: 2 and 1.5 times each slide's pitch

@@ -72,7 +72,8 @@ int run_prepare(dist::Comm& world, const std::vector<std::string>& args) {
   table.add("output", &o.output, "pack to write (.h5)");
   table.add("force", &o.force, "replace an existing output");
   table.section("Genes");
-  table.add("gene-list", &o.gene_list, "file of gene names, one a line; symbols or Ensembl ids as in the slides");
+  table.add("gene-list", &o.gene_list,
+            "a pack whose genes to take (so that a model trained on it fits), or a file of gene names, one a line");
   table.add("gene-count", &o.gene_count,
             "without a list: so many genes of highest variance of log1p(1e4 x / sum(x)) over all spots of the slides");
   table.add("gene-presence", &o.gene_presence, "of the genes in at least this share of the slides");

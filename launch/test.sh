@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# Builds spotniche and runs all its tests; installs what is missing first.
+# usage: launch/test.sh [--quick] [--no-sanitizers] [--no-python]
+#   --quick          release build and the unit tests only
+#   --no-sanitizers  not the AddressSanitizer and UndefinedBehaviorSanitizer build
+#   --no-python      no Python environment; what compares with Python is skipped, loudly
+# The last line is "N passed, N failed, N skipped"; the exit status is 1 when anything failed.
+# SPN_REAL_SLIDES: a folder in STimage-1K4M layout for the tests on real slides. SPN_JOBS: cores to use.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/local/common.sh"
+
+quick=0 sanitizers=1 install=(--for test)
+for option in "$@"; do
+  case $option in
+    --quick) quick=1 sanitizers=0 install=(--for build) ;;
+    --no-sanitizers) sanitizers=0 ;;
+    --no-python) install+=(--no-python) ;;
+    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    *) die "unknown option $option; --help lists them" ;;
+  esac
+done
+
+say "What is needed"
+launch/local/install.sh "${install[@]}"
+mpi_environment
+# A Python of ours has all that the tests import: there a skip would hide a failure.
+if [ -x "$SPN_PYTHON" ]; then export SPN_REQUIRE_PYTHON=1; else unset SPN_PYTHON; fi
+if [ -z "${SPN_REAL_SLIDES:-}" ] && [ -d ../shared/data/stimage-1k4m ]; then
+  SPN_REAL_SLIDES=$(cd ../shared/data/stimage-1k4m && pwd)
+  export SPN_REAL_SLIDES
+fi
+
+REPORTS=$BUILD/reports
+checks_passed=0 checks_failed=0 checks_skipped=0 skipped_names=()
+
+check() { # LOG TITLE COMMAND...
+  if step "$REPORTS/$@"; then checks_passed=$((checks_passed + 1)); else checks_failed=$((checks_failed + 1)); fi
+}
+skip() {
+  checks_skipped=$((checks_skipped + 1))
+  skipped_names+=("$*")
+}
+finish() {
+  local passed=0 failed=0 skipped=0 reports=()
+  for r in "$REPORTS"/*.xml; do [ -e "$r" ] && reports+=("$r"); done
+  if [ ${#reports[@]} -gt 0 ]; then
+    python3 launch/local/count_tests.py "${reports[@]}" >"$REPORTS/count.txt"
+    sed '$d' "$REPORTS/count.txt"
+    read -r passed failed skipped < <(tail -n 1 "$REPORTS/count.txt")
+  fi
+  for name in ${skipped_names[@]+"${skipped_names[@]}"}; do echo "SKIPPED $name"; done
+  passed=$((passed + checks_passed)) failed=$((failed + checks_failed)) skipped=$((skipped + checks_skipped))
+  echo "$((SECONDS / 60)) min $((SECONDS % 60)) s; logs and reports in $REPORTS"
+  echo "$passed passed, $failed failed, $skipped skipped"
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ] && exit 0
+  exit 1
+}
+
+# tests FOLDER NAME LABELS: failures are counted from the report, so the status says nothing more
+tests() {
+  local folder=$1 name=$2 labels=$3 start=$SECONDS
+  (cd "$folder" && ctest -L "$labels" -j "$CORES" --output-on-failure --output-junit "$REPORTS/$name.xml" \
+    --test-output-size-passed 8388608 --test-output-size-failed 8388608) >"$REPORTS/$name.log" 2>&1 || true
+  if [ ! -s "$REPORTS/$name.xml" ]; then
+    tail -n 20 "$REPORTS/$name.log"
+    checks_failed=$((checks_failed + 1))
+  fi
+  echo "  tests ($name): $((SECONDS - start)) s, $(grep -E '^[0-9]+% tests passed' "$REPORTS/$name.log" || echo 'see the log')"
+  sed -n '/The following tests FAILED/,$p' "$REPORTS/$name.log" | grep -E '^\s+[0-9]+ - ' || true
+}
+
+rm -rf "$REPORTS" && mkdir -p "$REPORTS"
+[ -n "${SPN_REAL_SLIDES:-}" ] || skip "everything on real slides: set SPN_REAL_SLIDES to a folder in STimage-1K4M layout"
+
+say "Build"
+check build.log "release build" build release
+[ "$checks_failed" -eq 0 ] || finish
+
+say "Tests"
+if [ "$quick" = 1 ]; then
+  tests "$BUILD" unit '^unit$'
+  finish
+fi
+tests "$BUILD" release '^(unit|data|dist|cli)$'
+
+if [ "$sanitizers" = 1 ]; then
+  say "Sanitizers"
+  check build-asan.log "sanitizer build" build asan
+  [ "$checks_failed" -gt 0 ] || tests "$ROOT/build-asan" asan '^unit$'
+else
+  skip "sanitizers: --no-sanitizers was given"
+fi
+
+say "Style"
+sources() { find engine kernels data launch tests -name '*.h' -o -name '*.cpp'; }
+clang_format=$(command -v clang-format-14 || command -v clang-format || true)
+if [ -n "$clang_format" ]; then
+  check format.log "clang-format" bash -c '"$0" --dry-run -Werror "$@"' "$clang_format" $(sources)
+else
+  skip "clang-format: not installed"
+fi
+if command -v clang-tidy-14 >/dev/null || command -v clang-tidy >/dev/null; then
+  check tidy.log "clang-tidy" python3 tests/rules/tidy.py "$BUILD"
+else
+  skip "clang-tidy: not installed"
+fi
+finish
