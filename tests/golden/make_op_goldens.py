@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Writes tests/golden/<family>.safetensors: inputs, outputs and gradients of every op family, by PyTorch.
 
-python tests/golden/make_op_goldens.py [family ...]      (all by default; names and shapes: tests/golden/README.md; the optimisers' are by optim.py)
+python tests/golden/make_op_goldens.py [family ...]      (all by default)
+
+Names and shapes: tests/golden/README.md. The optimisers' goldens are written by optim.py.
 
 Inputs are float32 numbers; PyTorch computes in float64 and the results are rounded to float32, so a golden is the
 right answer to half a unit in the last place, whatever the machine. Same bytes on each run.
@@ -85,8 +87,9 @@ def conv1d():
 
 def pooling():
     out = {}
-    for name, f, k, s, p, h, w in [("max_k3_stride2_pad1", F.max_pool2d, 3, 2, 1, 9, 8), ("max_k2", F.max_pool2d, 2, 2, 0, 7, 6),
-                                   ("avg_k2", F.avg_pool2d, 2, 2, 0, 7, 6), ("avg_k3_stride2_pad1", F.avg_pool2d, 3, 2, 1, 9, 8)]:
+    for name, f, k, s, p, h, w in [
+            ("max_k3_stride2_pad1", F.max_pool2d, 3, 2, 1, 9, 8), ("max_k2", F.max_pool2d, 2, 2, 0, 7, 6),
+            ("avg_k2", F.avg_pool2d, 2, 2, 0, 7, 6), ("avg_k3_stride2_pad1", F.avg_pool2d, 3, 2, 1, 9, 8)]:
         case(out, name, lambda x, f=f, k=k, s=s, p=p: f(x, k, s, p), {"x": rand(2, 3, h, w)}, kernel=k, stride=s, pad=p)
     for name, (h, w), (oh, ow) in [("adaptive_down", (7, 11), (3, 4)), ("adaptive_up", (5, 4), (7, 9)),
                                    ("adaptive_same", (4, 6), (4, 6))]:
@@ -101,7 +104,8 @@ def batch_norm():
     for name, shape, training, relu, residual in [
             ("train", (3, 5, 4, 3), True, False, False), ("eval", (3, 5, 4, 3), False, False, False),
             ("train_rows", (7, 6), True, False, False), ("train_relu", (2, 3, 5, 5), True, True, False),
-            ("train_residual_relu", (2, 4, 3, 5), True, True, True), ("eval_residual_relu", (2, 4, 3, 5), False, True, True)]:
+            ("train_residual_relu", (2, 4, 3, 5), True, True, True),
+            ("eval_residual_relu", (2, 4, 3, 5), False, True, True)]:
         c = shape[1]
         mean, var = rand(c), rand(c).abs() + 0.5
         new_mean, new_var = mean.clone(), var.clone()
@@ -153,7 +157,8 @@ def attention():
     for name, b, t, h, w in [("self_h1", 2, 3, 1, 5), ("self_h3", 2, 7, 3, 4), ("self_t17_h4", 1, 17, 4, 8),
                              ("self_t1", 3, 1, 2, 6), ("self_h2_w64", 1, 8, 2, 64)]:
         case(out, name, lambda qkv, h=h: attend(*qkv.chunk(3, -1), h), {"qkv": rand(b, t, 3 * h * w)}, heads=h)
-    for name, b, tq, tk, h, w in [("cross", 2, 5, 3, 2, 7), ("cross_tq1", 3, 1, 9, 4, 4), ("cross_8x8", 2, 8, 8, 4, 16)]:
+    for name, b, tq, tk, h, w in [("cross", 2, 5, 3, 2, 7), ("cross_tq1", 3, 1, 9, 4, 4),
+                                  ("cross_8x8", 2, 8, 8, 4, 16)]:
         case(out, name, lambda q, k, v, h=h: attend(q, k, v, h),
              {"q": rand(b, tq, h * w), "k": rand(b, tk, h * w), "v": rand(b, tk, h * w)}, heads=h)
     return out
