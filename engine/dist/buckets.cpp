@@ -1,21 +1,22 @@
 // Layout of buckets, and their reductions in order.
 #include "engine/dist/buckets.h"
 
-#include <chrono>
+#include "engine/core/stopwatch.h"
 
 namespace spn::dist {
 namespace {
 
-class Stopwatch {
+// Adds the time of its scope to a counter.
+class Timed {
  public:
-  explicit Stopwatch(double& into) : into_(into) {}
-  ~Stopwatch() { into_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
+  explicit Timed(double& into) : into_(into) {}
+  ~Timed() { into_ += watch_.seconds(); }
+  Timed(const Timed&) = delete;
+  Timed& operator=(const Timed&) = delete;
 
  private:
   double& into_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  Stopwatch watch_;
 };
 
 }  // namespace
@@ -67,7 +68,7 @@ void BucketReducer::arrived(int bucket) {
   int& missing = missing_.at(static_cast<std::size_t>(bucket));
   check(missing > 0, "buckets", "bucket {} was already full; finish() the round first", bucket);
   --missing;
-  const Stopwatch watch(seconds_);
+  const Timed timed(seconds_);
   begin_full();
   while (done_ < begun_ && pending_[done_]->test()) ++done_;
 }
@@ -78,7 +79,7 @@ void BucketReducer::begin_full() {
 }
 
 void BucketReducer::finish() {
-  const Stopwatch watch(seconds_);
+  const Timed timed(seconds_);
   begin_full();
   check(begun_ == buckets_.size(), "buckets", "bucket {} still misses {} pieces of {}", begun_,
         begun_ < missing_.size() ? missing_[begun_] : 0, begun_ < expected_.size() ? expected_[begun_] : 0);

@@ -1,24 +1,21 @@
 // The two passes.
 #include "engine/train/micro_batch.h"
 
-#include <chrono>
+#include "engine/core/stopwatch.h"
 
 namespace spn::train {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // Adds the seconds since the last call to a counter.
 class Lap {
  public:
   void add_to(double& seconds) {
-    const auto now = Clock::now();
-    seconds += std::chrono::duration<double>(now - last_).count();
-    last_ = now;
+    seconds += watch_.seconds();
+    watch_ = Stopwatch();
   }
 
  private:
-  Clock::time_point last_ = Clock::now();
+  Stopwatch watch_;
 };
 
 // Row ranges of the parts in the joined embeddings.

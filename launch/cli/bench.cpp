@@ -10,6 +10,8 @@
 #include "engine/train/trainer.h"
 #include "kernels/profile.h"
 #include "kernels/table.h"
+#include "launch/cli/bench_loader.h"
+#include "launch/cli/bench_loss.h"
 #include "launch/cli/command.h"
 #include "launch/cli/model_options.h"
 #include "launch/cli/pretrain_options.h"
@@ -126,7 +128,7 @@ struct Bench {
   const char* name;
   int (*run)(dist::Comm&, const std::vector<std::string>&);
 };
-constexpr Bench kBenches[] = {{"step", bench_step}};
+constexpr Bench kBenches[] = {{"step", bench_step}, {"loss", run_bench_loss}, {"loader", run_bench_loader}};
 
 }  // namespace
 

@@ -9,6 +9,7 @@
 
 #include "engine/ops/elementwise.h"
 #include "engine/ops/norm.h"
+#include "kernels/table.h"
 #include "tests/dist/ops/info_nce_reference.h"
 #include "tests/support/golden.h"
 #include "tests/support/tensors.h"
@@ -278,6 +279,22 @@ TEST(Contrastive, GradientsAgreeWithDifferences) {
         test::gradcheck(loss, {random({6, 5}, 96), random({6, 5}, 97), Tensor::full({1}, 2.3, DType::f64)});
     EXPECT_TRUE(checked) << checked;
   }
+}
+
+TEST(Contrastive, MemoryGrowsWithRowsAndNotWithTheirSquare) {
+  const auto self = dist::make_self();
+  const kernels::Table& table = kernels::cpu_table();
+  const auto extra = [&](std::int64_t b) {
+    const Var x(random({b, 8}, 13, DType::f32), true), y(random({b, 8}, 14, DType::f32), true),
+        scale(Tensor::full({1}, 3), true);
+    table.reset_peak();
+    const std::size_t before = table.memory().in_use;
+    backward(contrastive(x, y, scale, {}, *self).loss);
+    return static_cast<double>(table.memory().peak - before);
+  };
+  const double small = extra(1024), large = extra(8192);
+  EXPECT_LT(large, 8 * small + 1e6);
+  EXPECT_LT(large, 0.02 * 8192.0 * 8192.0 * 4.0);  // of the logits
 }
 
 TEST(Contrastive, FrozenInputsGetNoGradient) {

@@ -1,0 +1,61 @@
+#include "launch/cli/bench_loss.h"
+
+#include <nlohmann/json.hpp>
+
+#include <iostream>
+
+#include "engine/core/check.h"
+#include "launch/bench/loss.h"
+#include "launch/cli/options.h"
+#include "launch/cli/threads.h"
+#include "launch/cli/version.h"
+
+namespace spn::cli {
+
+int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
+  bench::LossCase what;
+  std::string negatives = "all";
+  Options options("bench loss",
+                  "Times one contrastive loss with global negatives, forward and backward, on random unit rows.");
+  options.add("global-batch", &what.global_batch, "pairs over all ranks");
+  options.add("width", &what.width, "of the embeddings");
+  options.add("negatives", &negatives, "which pairs count");
+  options.choices("negatives", {"all", "exclude_radius", "other_cluster"});
+  options.add("exclude-radius-um", &what.radius_um, "of exclude_radius");
+  options.add("scale", &what.scale, "1 / temperature");
+  options.add("repeats", &what.repeats, "the fastest counts");
+  if (!options.parse(args, std::cout)) return exit_ok;
+  if (negatives == "exclude_radius") what.negatives = kernels::Negatives::exclude_radius;
+  if (negatives == "other_cluster") what.negatives = kernels::Negatives::other_cluster;
+  const int threads = settle_threads();
+
+  const auto f = bench::measure_loss(what, world);
+  if (world.rank() != 0) return exit_ok;
+  const double of_matmul = f.gflops / f.matmul_gflops;
+  const nlohmann::ordered_json j = {{"bench", "loss"},
+                                    {"version", version()},
+                                    {"ranks", world.size()},
+                                    {"threads", threads},
+                                    {"global_batch", what.global_batch},
+                                    {"width", what.width},
+                                    {"negatives", negatives},
+                                    {"scale", what.scale},
+                                    {"loss", f.loss},
+                                    {"seconds", f.seconds},
+                                    {"forward_s", f.forward_s},
+                                    {"backward_s", f.backward_s},
+                                    {"gflops", f.gflops},
+                                    {"matmul_gflops", f.matmul_gflops},
+                                    {"of_matmul", of_matmul},
+                                    {"extra_bytes", f.extra_bytes},
+                                    {"rss_growth_bytes", f.rss_growth_bytes}};
+  std::cout << j.dump() << "\n"
+            << fmt::format(
+                   "{:.3f} s (forward {:.3f}, backward {:.3f}): {:.1f} GFLOP/s of 8 B^2 d, {:.0f} % of a 2048-cubed "
+                   "matmul; {:.1f} MiB beyond inputs and outputs on a rank ({:.1f} MiB of the process)\n",
+                   f.seconds, f.forward_s, f.backward_s, f.gflops, 100 * of_matmul,
+                   static_cast<double>(f.extra_bytes) / 1048576, static_cast<double>(f.rss_growth_bytes) / 1048576);
+  return exit_ok;
+}
+
+}  // namespace spn::cli
