@@ -10,6 +10,7 @@
 #include "engine/ckpt/safetensors.h"
 #include "engine/core/check.h"
 #include "tests/support/made_pack.h"
+#include "tests/support/made_snapshot.h"
 #include "tests/support/run_binary.h"
 #include "tests/support/scratch.h"
 #include "tests/support/world.h"
@@ -83,6 +84,33 @@ TEST(Inspect, Safetensors) {
               {"layer.weight", "1 values"});
   std::filesystem::resize_file(folder / "a.safetensors", std::filesystem::file_size(folder / "a.safetensors") - 4);
   expect_says(test::run_binary("inspect '" + (folder / "a.safetensors") + "'"), exit_data, {"a.safetensors"});
+}
+
+TEST(Inspect, CheckpointAndRun) {
+  test::Scratch folder;
+  const std::string run = folder / "run";
+  std::filesystem::create_directories(run + "/checkpoints");
+  std::ofstream(run + "/config.cfg") << "steps = 40\n";
+  std::ofstream(run + "/metrics.jsonl") << R"({"step": 1, "loss": 4.5})"
+                                           "\n"
+                                           R"({"step": 2, "loss": 4.25})"
+                                           "\n";
+  std::ofstream(run + "/events.jsonl") << R"({"event": "start"})"
+                                          "\n";
+  const std::string first = ckpt::save(test::world(), run, test::made_snapshot(20), 0);
+  const std::string second = ckpt::save(test::world(), run, test::made_snapshot(40), 0);
+  expect_says(
+      test::run_binary("inspect --verify '" + second + "'"), exit_ok,
+      {"a checkpoint", "step               40", "model.safetensors", "2 tensors, 303 values", "verified    whole"});
+  expect_says(test::run_binary("inspect --verify '" + run + "'"), exit_ok,
+              {"a run directory", "2 lines", "last loss     4.25", "2, newest whole one", "step-00000040",
+               "verified    whole"});
+  test::flip_bit(first + "/model.safetensors", 400);
+  expect_says(test::run_binary("inspect --verify '" + first + "'"), exit_data, {"NOT WHOLE", "model.safetensors"});
+  std::ofstream(run + "/metrics.jsonl", std::ios::app) << "{\"step\": 3, \"lo";
+  std::filesystem::remove(run + "/config.cfg");
+  expect_says(test::run_binary("inspect --verify '" + run + "'"), exit_data,
+              {"step-00000020", "1 lines that are no JSON", "expected config.cfg"});
 }
 
 TEST(Inspect, SeveralFilesAndOneIsBad) {
