@@ -71,6 +71,7 @@ void File::write_attribute(const std::string& object, const std::string& name, I
                                          H5P_DEFAULT, H5P_DEFAULT),
                        what);
   if (value != nullptr) must(H5Awrite(a.get(), memory_type, value), what);
+  settle(what);
 }
 
 void File::set_text(const std::string& object, const std::string& name, const std::string& value) {

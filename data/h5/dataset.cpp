@@ -103,15 +103,30 @@ void File::make_dataset(const std::string& name, Type type, const std::vector<st
   open_.insert_or_assign(
       name, own(H5Dcreate2(id_.get(), name.c_str(), t.get(), space.get(), H5P_DEFAULT, list.get(), H5P_DEFAULT),
                 "make " + at(name, path_)));
+  settle("make " + at(name, path_));
 }
 
 void File::write_rows(const std::string& name, Type memory, const void* data, std::int64_t first, std::int64_t rows) {
   const auto held = lock();
   const std::string what = "write " + at(name, path_);
   const Id id = opened(name);
-  const Handle space = own(H5Dget_space(id), what), t = make_type(memory);
-  const Handle mine = select_rows(space.get(), first, rows, what);
-  must(H5Dwrite(id, t.get(), mine.get(), space.get(), H5P_DEFAULT, data), what);
+  const Handle t = make_type(memory);
+  // in pieces: MPI's counts are ints, and not every MPI-IO copes with more than 2 GiB a call
+  constexpr std::int64_t kPieceBytes = std::int64_t{256} << 20;
+  const Dataset d = dataset(name);
+  std::int64_t row_bytes = static_cast<std::int64_t>(size_of(memory));
+  for (std::size_t i = 1; i < d.shape.size(); ++i) row_bytes *= d.shape[i];
+  const std::int64_t piece = std::max<std::int64_t>(1, kPieceBytes / std::max<std::int64_t>(1, row_bytes));
+  std::int64_t done = 0;
+  do {
+    const std::int64_t n = std::min(piece, rows - done);
+    const Handle space = own(H5Dget_space(id), what);
+    const Handle mine = select_rows(space.get(), first + done, n, what);
+    must(H5Dwrite(id, t.get(), mine.get(), space.get(), H5P_DEFAULT, static_cast<const char*>(data) + done * row_bytes),
+         what);
+    done += n;
+    settle(what);
+  } while (done < rows);
 }
 
 void File::read_rows(const std::string& name, Type memory, void* data, std::int64_t first, std::int64_t rows) const {
@@ -142,6 +157,7 @@ void File::write_strings(const std::string& name, const std::vector<std::string>
   const Handle id =
       own(H5Dcreate2(id_.get(), name.c_str(), t.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), what);
   if (!values.empty()) must(H5Dwrite(id.get(), t.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()), what);
+  settle(what);
 }
 
 std::vector<std::string> File::read_strings(const std::string& name) const {
@@ -181,18 +197,21 @@ void File::write_scalar(const std::string& name, const std::string& value) {
       own(H5Dcreate2(id_.get(), name.c_str(), t.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), what);
   const char* pointer = value.c_str();
   must(H5Dwrite(id.get(), t.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, &pointer), what);
+  settle(what);
 }
 
 void File::write_scalar(const std::string& name, double value) {
   const auto held = lock();
   make_dataset(name, Type::f64, {});
   must(H5Dwrite(opened(name), H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, &value), "write " + at(name, path_));
+  settle("write " + at(name, path_));
 }
 
 void File::write_scalar(const std::string& name, std::int64_t value) {
   const auto held = lock();
   make_dataset(name, Type::i64, {});
   must(H5Dwrite(opened(name), H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, &value), "write " + at(name, path_));
+  settle("write " + at(name, path_));
 }
 
 }  // namespace spn::data::h5

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "data/h5/guarded.h"
 #include "data/h5/internal.h"
 
 namespace spn::data::h5 {
@@ -118,7 +119,8 @@ Handle text_type() {
   return t;
 }
 
-File::File(Handle id, std::string path) : id_(std::move(id)), path_(std::move(path)) {}
+File::File(Handle id, std::string path, std::shared_ptr<WriteFault> fault)
+    : fault_(std::move(fault)), id_(std::move(id)), path_(std::move(path)) {}
 
 File::~File() {
   const auto held = lock();
@@ -129,19 +131,25 @@ File::~File() {
 File File::create(const std::string& path) {
   const auto held = lock();
   const Handle list = access_list();
-  return {own(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, list.get()), fmt::format("create '{}'", path)), path};
+  auto fault = std::make_shared<WriteFault>();
+  set_guarded_driver(list.get(), fault);
+  return {own(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, list.get()), fmt::format("create '{}'", path)), path,
+          fault};
 }
 
 File File::open(const std::string& path) {
   const auto held = lock();
   const Handle list = access_list();
-  return {own(H5Fopen(path.c_str(), H5F_ACC_RDONLY, list.get()), fmt::format("open '{}' as HDF5", path)), path};
+  return {own(H5Fopen(path.c_str(), H5F_ACC_RDONLY, list.get()), fmt::format("open '{}' as HDF5", path)), path,
+          nullptr};
 }
 
 File File::open_to_write(const std::string& path) {
   const auto held = lock();
   const Handle list = access_list();
-  return {own(H5Fopen(path.c_str(), H5F_ACC_RDWR, list.get()), fmt::format("open '{}' to write", path)), path};
+  auto fault = std::make_shared<WriteFault>();
+  set_guarded_driver(list.get(), fault);
+  return {own(H5Fopen(path.c_str(), H5F_ACC_RDWR, list.get()), fmt::format("open '{}' to write", path)), path, fault};
 }
 
 File File::open_parallel(const std::string& path, const dist::Comm& comm) {
@@ -150,18 +158,30 @@ File File::open_parallel(const std::string& path, const dist::Comm& comm) {
   const auto held = lock();
   const Handle list = access_list();
   must(H5Pset_fapl_mpio(list.get(), *static_cast<MPI_Comm*>(native), MPI_INFO_NULL), "choose the MPI file driver");
-  return {own(H5Fopen(path.c_str(), H5F_ACC_RDWR, list.get()), fmt::format("open '{}' on all ranks", path)), path};
+  return {own(H5Fopen(path.c_str(), H5F_ACC_RDWR, list.get()), fmt::format("open '{}' on all ranks", path)), path,
+          nullptr};
+}
+
+void File::settle(const std::string& what) const {
+  if (fault_ && fault_->error != 0) {
+    H5Eclear2(H5E_DEFAULT);
+    fail_data("hdf5", "cannot {}: {}; free some space or write elsewhere", what, std::strerror(fault_->error));
+  }
 }
 
 void File::flush() {
   const auto held = lock();
-  must(H5Fflush(id_.get(), H5F_SCOPE_GLOBAL), fmt::format("write '{}'", path_));
+  const std::string what = fmt::format("write '{}'", path_);
+  must(H5Fflush(id_.get(), H5F_SCOPE_GLOBAL), what);
+  settle(what);
 }
 
 void File::close() {
   const auto held = lock();
+  const std::string what = fmt::format("finish '{}'", path_);
   open_.clear();
-  if (id_) must(H5Fclose(id_.release()), fmt::format("finish '{}'", path_));
+  if (id_) must(H5Fclose(id_.release()), what);
+  settle(what);
 }
 
 bool File::has(const std::string& name) const {
@@ -204,8 +224,9 @@ std::vector<std::string> File::children(const std::string& group) const {
 
 void File::make_group(const std::string& name) {
   const auto held = lock();
-  own(H5Gcreate2(id_.get(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
-      fmt::format("make group '{}' in '{}'", name, path_));
+  const std::string what = fmt::format("make group '{}' in '{}'", name, path_);
+  own(H5Gcreate2(id_.get(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), what);
+  settle(what);
 }
 
 }  // namespace spn::data::h5

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -26,6 +27,8 @@ std::unique_lock<std::recursive_mutex> lock();
 enum class Type : std::uint8_t { u8, i8, i32, i64, f16, f32, f64, text, other };
 const char* name_of(Type t);
 std::size_t size_of(Type t);  // bytes an element; 0 for text and other
+
+struct WriteFault;
 
 struct Dataset {
   Type type = Type::other;          // other: a type that is not in the list (H5T conversion may still read it)
@@ -85,11 +88,13 @@ class File {
   std::vector<std::string> texts(const std::string& object, const std::string& name) const;
 
  private:
-  File(Handle id, std::string path);
+  File(Handle id, std::string path, std::shared_ptr<WriteFault> fault);
+  void settle(const std::string& what) const;   // throws when a write to the disk has failed
   Id opened(const std::string& dataset) const;  // opened once, kept until close()
   void write_attribute(const std::string& object, const std::string& name, Id file_type, Id memory_type, Id space,
                        const void* value);
 
+  std::shared_ptr<WriteFault> fault_;  // before id_: must outlive it
   Handle id_;
   std::string path_;
   mutable std::map<std::string, Handle> open_;

@@ -1,9 +1,12 @@
 // Packs written by all ranks: what comes back, and what is left behind when a rank fails.
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "data/pack/reader.h"
 #include "data/pack/writer.h"
 #include "engine/dist/together.h"
+#include "tests/support/full_disk.h"
 #include "tests/support/made_pack.h"
 #include "tests/support/scratch.h"
 #include "tests/support/world.h"
@@ -110,6 +113,46 @@ TEST(PackWrite, DuplicateNamesOverRanksAreNamed) {
   } catch (const Error& e) {
     EXPECT_EQ(e.status(), exit_data);
     EXPECT_NE(std::string(e.what()).find("'twin_spot' in rows 6 and 14"), std::string::npos) << e.what();
+  }
+  world().barrier();
+  EXPECT_TRUE(folder.files().empty());
+}
+
+TEST(PackWrite, OneRanksFullDiskFailsAll) {
+  test::Scratch folder(world());
+  const auto plan = test::plan_pack({200, 200, 200, 200});
+  const auto write = [&](PackWriter& writer) {
+    dist::together(world(), "prepare", [&] {
+      std::optional<test::FileLimit> full;
+      if (world().rank() == world().size() - 1) full.emplace(4096);
+      for (int s = world().rank(); s < 4; s += world().size())
+        writer.write(200 * s, test::made_rows(plan, 200 * s, 200));
+    });
+  };
+  try {
+    PackWriter writer(world(), folder / "a.h5", plan.header);
+    write(writer);
+    ADD_FAILURE() << "expected a throw";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.status(), exit_data) << e.what();
+    EXPECT_NE(std::string(e.what()).find("/spots/"), std::string::npos) << e.what();
+  }
+  world().barrier();
+  EXPECT_TRUE(folder.files().empty());
+  world().barrier();
+  // and the names, which rank 0 adds alone
+  try {
+    PackWriter writer(world(), folder / "b.h5", plan.header);
+    std::vector<PackSlide> mine;
+    for (int s = world().rank(); s < 4; s += world().size()) {
+      writer.write(200 * s, test::made_rows(plan, 200 * s, 200));
+      mine.push_back(plan.slides[static_cast<std::size_t>(s)]);
+    }
+    const test::FileLimit full(4096);
+    writer.finish(mine, plan.genes);
+    ADD_FAILURE() << "expected a throw";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.status(), exit_data) << e.what();
   }
   world().barrier();
   EXPECT_TRUE(folder.files().empty());
