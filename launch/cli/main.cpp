@@ -1,4 +1,5 @@
 // The one binary: finds the command, runs it, and alone decides how a run ends.
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -55,6 +56,7 @@ int report(const char* message, int status) {
 
 int main(int argc, char** argv) {
   using namespace spn;
+  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error that says so, not a kill
   std::unique_ptr<dist::Comm> world;
   int status = exit_failed;
   try {
