@@ -71,16 +71,8 @@ class Head {
   MatrixA<C> left(std::int64_t r) const { return {row(r), c_row_, 1}; }
   MatrixRows<const C> right(std::int64_t r = 0) const { return {row(r), c_row_}; }
   MatrixRows<C> out(std::int64_t r = 0) const { return {row(r), c_row_}; }
-  // [width, padded]: columns are rows of this head, zero beyond them.
-  void transpose_to(C* t, std::int64_t padded) const {
-    for (std::int64_t j = 0; j < padded; ++j) {
-      const C* p = row(std::min(j, rows_ - 1));
-      if (j < rows_)
-        for (std::int64_t d = 0; d < width_; ++d) t[d * padded + j] = p[d];
-      else
-        for (std::int64_t d = 0; d < width_; ++d) t[d * padded + j] = 0;
-    }
-  }
+  // [width, padded]: columns are rows of this head; anything beyond them.
+  void transpose_to(C* t, std::int64_t padded) const { transpose<C>({c_, c_row_}, rows_, width_, t, padded); }
 
  private:
   std::int64_t rows_, width_;
@@ -90,24 +82,92 @@ class Head {
   std::int64_t c_row_ = 0;
 };
 
-// f over kPad elements at a time: a fixed length that becomes one or two vector operations.
-template <class F>
-inline void for_padded(std::int64_t n, F&& f) {
-  for (std::int64_t j0 = 0; j0 < n; j0 += kPad) {
+// Rows of a padded block, kPad lanes at a time.
+template <class C>
+struct Lanes {
+  using Vec = typename VectorOf<C, kPad>::type;
+  static Vec get(const C* p) { return *reinterpret_cast<const Vec*>(p); }
+  static void put(C* p, const Vec& v) { *reinterpret_cast<Vec*>(p) = v; }
+  static C sum(const Vec& v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
+  static C max(const Vec& v) {
+    return std::max(std::max(std::max(v[0], v[4]), std::max(v[2], v[6])),
+                    std::max(std::max(v[1], v[5]), std::max(v[3], v[7])));
+  }
+};
+
+// s[i] = e^s[i] for a whole block at once: long runs vectorise best.
+template <class C>
+void exponentiate(C* s, std::int64_t n) {
 #pragma omp simd
-    for (int l = 0; l < kPad; ++l) f(j0 + l, l);
+  for (std::int64_t i = 0; i < n; ++i) s[i] = fast_exp(s[i]);
+}
+
+// Columns beyond the keys hold anything until here.
+template <class C>
+void fill_padding(C* s, std::int64_t n, const Sizes& z, C value) {
+  for (std::int64_t i = 0; i < n; ++i)
+    for (std::int64_t j = z.tk; j < z.padded; ++j) s[i * z.padded + j] = value;
+}
+
+// Logits of n query rows to weights: s = softmax(scale · s) · keep; the logsumexp of each row to lse.
+template <class C>
+void weights(C* s, std::int64_t n, const Sizes& z, C scale, const C* keep, C* lse) {
+  using L = Lanes<C>;
+  fill_padding(s, n, z, -std::numeric_limits<C>::infinity());
+  for (std::int64_t i = 0; i < n; ++i) {
+    C* row = s + i * z.padded;
+    auto top = L::get(row);
+    for (std::int64_t j = kPad; j < z.padded; j += kPad) {
+      const auto v = L::get(row + j);
+      top = v > top ? v : top;
+    }
+    lse[i] = L::max(top) * scale;  // scale > 0
+    for (std::int64_t j = 0; j < z.padded; j += kPad) L::put(row + j, L::get(row + j) * scale - lse[i]);
+  }
+  exponentiate(s, n * z.padded);
+  for (std::int64_t i = 0; i < n; ++i) {
+    C* row = s + i * z.padded;
+    auto total = L::get(row);
+    for (std::int64_t j = kPad; j < z.padded; j += kPad) total += L::get(row + j);
+    const C sum = L::sum(total), inv = C(1) / sum;
+    lse[i] += std::log(sum);
+    for (std::int64_t j = 0; j < z.padded; j += kPad) {
+      auto v = L::get(row + j) * inv;
+      if (keep != nullptr) v *= L::get(keep + i * z.tk + j);
+      L::put(row + j, v);
+    }
   }
 }
 
-// Row sums and maxima over a padded row.
+// p: logits to weights · keep; d: gradient of the weights to that of the unscaled logits.
 template <class C>
-inline C sum_lanes(const C* v) {
-  return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
-}
-template <class C>
-inline C max_lanes(const C* v) {
-  return std::max(std::max(std::max(v[0], v[4]), std::max(v[2], v[6])),
-                  std::max(std::max(v[1], v[5]), std::max(v[3], v[7])));
+void weights_backward(C* p, C* d, std::int64_t n, const Sizes& z, C scale, const C* keep, const C* lse) {
+  using L = Lanes<C>;
+  fill_padding(p, n, z, -std::numeric_limits<C>::infinity());
+  fill_padding(d, n, z, C(0));
+  for (std::int64_t i = 0; i < n; ++i) {
+    C* row = p + i * z.padded;
+    for (std::int64_t j = 0; j < z.padded; j += kPad) L::put(row + j, L::get(row + j) * scale - lse[i]);
+  }
+  exponentiate(p, n * z.padded);
+  for (std::int64_t i = 0; i < n; ++i) {
+    C *row = p + i * z.padded, *g = d + i * z.padded;
+    typename L::Vec total{};
+    for (std::int64_t j = 0; j < z.padded; j += kPad) {
+      auto v = L::get(g + j);
+      if (keep != nullptr) {
+        v *= L::get(keep + i * z.tk + j);
+        L::put(g + j, v);
+      }
+      total += L::get(row + j) * v;
+    }
+    const C mean = L::sum(total);
+    for (std::int64_t j = 0; j < z.padded; j += kPad) {
+      const auto v = L::get(row + j);
+      L::put(g + j, v * (L::get(g + j) - mean) * scale);
+      if (keep != nullptr) L::put(row + j, v * L::get(keep + i * z.tk + j));
+    }
+  }
 }
 
 // Dropout factors of query rows [i0, i0 + n) of a head, in a dense [n, tk], and kPad zeros: padded rows read on.
@@ -144,30 +204,7 @@ void forward(const AttentionFwd& a, const Sizes& z) {
         const std::int64_t n = std::min(block, z.tq - i0);
         small_gemm<C>(n, z.padded, z.width, q.left(i0), {kt, z.padded}, {s, z.padded}, false);
         if (dropping) factors(a.dropout, z, b, h, i0, n, keep);
-        for (std::int64_t i = 0; i < n; ++i) {
-          C* row = s + i * z.padded;
-          for (std::int64_t j = z.tk; j < z.padded; ++j) row[j] = -std::numeric_limits<C>::infinity();
-          C lanes[kPad];
-          std::fill_n(lanes, kPad, -std::numeric_limits<C>::infinity());
-          for_padded(z.padded, [&](std::int64_t j, int l) {
-            row[j] *= scale;
-            lanes[l] = row[j] > lanes[l] ? row[j] : lanes[l];
-          });
-          const C m = max_lanes(lanes);
-          std::fill_n(lanes, kPad, C(0));
-          for_padded(z.padded, [&](std::int64_t j, int l) {
-            row[j] = fast_exp(row[j] - m);
-            lanes[l] += row[j];
-          });
-          const C sum = sum_lanes(lanes), inv = C(1) / sum;
-          lse[item * z.tq + i0 + i] = m + std::log(sum);
-          if (dropping) {
-            const C* f = keep + i * z.tk;
-            for_padded(z.padded, [&](std::int64_t j, int) { row[j] *= inv * f[j]; });
-          } else {
-            for_padded(z.padded, [&](std::int64_t j, int) { row[j] *= inv; });
-          }
-        }
+        weights(s, n, z, scale, dropping ? keep : nullptr, lse + item * z.tq + i0);
         small_gemm<C>(n, z.width, z.tk, {s, z.padded, 1}, v.right(), o.out(i0), false);
       }
       o.write();
@@ -205,33 +242,7 @@ void backward(const AttentionBwd& a, const Sizes& z) {
         small_gemm<C>(n, z.padded, z.width, q.left(i0), {kt, z.padded}, {p, z.padded}, false);
         small_gemm<C>(n, z.padded, z.width, d_o.left(i0), {vt, z.padded}, {ds, z.padded}, false);
         if (dropping) factors(a.dropout, z, b, h, i0, n, keep);
-        for (std::int64_t i = 0; i < n; ++i) {
-          C *row = p + i * z.padded, *d = ds + i * z.padded;
-          const C l = lse[item * z.tq + i0 + i];
-          C lanes[kPad];
-          std::fill_n(lanes, kPad, C(0));
-          for (std::int64_t j = z.tk; j < z.padded; ++j) row[j] = -std::numeric_limits<C>::infinity();
-          if (dropping) {
-            const C* f = keep + i * z.tk;
-            for_padded(z.padded, [&](std::int64_t j, int lane) {
-              row[j] = fast_exp(row[j] * scale - l);
-              d[j] *= f[j];
-              lanes[lane] += row[j] * d[j];
-            });
-            const C mean = sum_lanes(lanes);
-            for_padded(z.padded, [&](std::int64_t j, int) {
-              d[j] = row[j] * (d[j] - mean) * scale;
-              row[j] *= f[j];
-            });
-          } else {
-            for_padded(z.padded, [&](std::int64_t j, int lane) {
-              row[j] = fast_exp(row[j] * scale - l);
-              lanes[lane] += row[j] * d[j];
-            });
-            const C mean = sum_lanes(lanes);
-            for_padded(z.padded, [&](std::int64_t j, int) { d[j] = row[j] * (d[j] - mean) * scale; });
-          }
-        }
+        weights_backward(p, ds, n, z, scale, dropping ? keep : nullptr, lse + item * z.tq + i0);
         if (dq) small_gemm<C>(n, z.width, z.tk, {ds, z.padded, 1}, k.right(), dq.out(i0), false);
         if (dk) small_gemm<C>(z.tk, z.width, n, {ds, 1, z.padded}, q.right(i0), dk.out(), i0 > 0);
         if (dv) small_gemm<C>(z.tk, z.width, n, {p, 1, z.padded}, d_o.right(i0), dv.out(), i0 > 0);

@@ -11,11 +11,11 @@ template <class T>
 using compute_t = std::conditional_t<std::is_same_v<T, bf16>, float, T>;
 
 template <class T>
-inline compute_t<T> load(const T& v) {
+[[gnu::always_inline]] inline compute_t<T> load(const T& v) {
   return static_cast<compute_t<T>>(v);
 }
 template <class To, class From>
-inline To convert(From v) {
+[[gnu::always_inline]] inline To convert(From v) {
   if constexpr (std::is_same_v<To, From>)
     return v;
   else if constexpr (std::is_same_v<To, bf16>)

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
+#include <utility>
 
 namespace spn::kernels::cpu {
 
@@ -49,18 +49,64 @@ inline void block(std::int64_t k, const C* a, std::int64_t a_row, std::int64_t a
     }
 }
 
+template <int V, int Lanes, class C, int... R>
+inline void block_of(std::int64_t rows, std::integer_sequence<int, R...>, std::int64_t k, const MatrixA<C>& a,
+                     std::int64_t r, const C* b, std::int64_t b_row, C* c, std::int64_t c_row, bool add) {
+  ((rows == R + 1 ? block<R + 1, V, Lanes>(k, a.p + r * a.row, a.row, a.col, b, b_row, c + r * c_row, c_row, add)
+                  : void()),
+   ...);
+}
+
+// All rows of V vectors of columns, in blocks of nearly equal height.
 template <int V, int Lanes, class C>
 inline void panel(std::int64_t m, std::int64_t k, const MatrixA<C>& a, const C* b, std::int64_t b_row, C* c,
                   std::int64_t c_row, bool add) {
-  constexpr int kRows = V >= 4 ? 4 : 8;
-  std::int64_t r = 0;
-  for (; r + kRows <= m; r += kRows)
-    block<kRows, V, Lanes>(k, a.p + r * a.row, a.row, a.col, b, b_row, c + r * c_row, c_row, add);
-  for (; r + 2 <= m; r += 2) block<2, V, Lanes>(k, a.p + r * a.row, a.row, a.col, b, b_row, c + r * c_row, c_row, add);
-  if (r < m) block<1, V, Lanes>(k, a.p + r * a.row, a.row, a.col, b, b_row, c + r * c_row, c_row, add);
+  constexpr int kRows = V >= 4 ? 6 : 8;  // accumulators, and V columns, fit 32 registers
+  const std::int64_t blocks = (m + kRows - 1) / kRows;
+  for (std::int64_t i = 0; i < blocks; ++i) {
+    const std::int64_t r = m * i / blocks;
+    block_of<V, Lanes>(m * (i + 1) / blocks - r, std::make_integer_sequence<int, kRows>{}, k, a, r, b, b_row, c, c_row,
+                       add);
+  }
+}
+
+inline void transpose8(const float* x, std::int64_t x_row, float* y, std::int64_t y_row) {
+  using Vec = VectorOf<float, 8>::type;
+  Vec r[8], s[8];
+  for (int i = 0; i < 8; ++i) r[i] = *reinterpret_cast<const Vec*>(x + i * x_row);
+  for (int i = 0; i < 4; ++i) {  // pairs of rows, interleaved
+    s[2 * i] = __builtin_shufflevector(r[2 * i], r[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+    s[2 * i + 1] = __builtin_shufflevector(r[2 * i], r[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+  for (int i = 0; i < 2; ++i)  // then pairs of pairs
+    for (int l = 0; l < 2; ++l) {
+      r[4 * i + l] = __builtin_shufflevector(s[4 * i + l], s[4 * i + 2 + l], 0, 1, 8, 9, 4, 5, 12, 13);
+      r[4 * i + 2 + l] = __builtin_shufflevector(s[4 * i + l], s[4 * i + 2 + l], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  for (int i = 0; i < 4; ++i) {  // then halves
+    *reinterpret_cast<Vec*>(y + i * y_row) = __builtin_shufflevector(r[i], r[4 + i], 0, 1, 2, 3, 8, 9, 10, 11);
+    *reinterpret_cast<Vec*>(y + (i + 4) * y_row) = __builtin_shufflevector(r[i], r[4 + i], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
 }
 
 }  // namespace detail
+
+// t[d, j] = rows[j, d] for j < n, at a stride of `padded`; what lies beyond n stays. 8 x 8 blocks by shuffles in float.
+template <class C>
+inline void transpose(const MatrixRows<const C>& rows, std::int64_t n, std::int64_t width, C* t, std::int64_t padded) {
+  std::int64_t j = 0;
+  if constexpr (sizeof(C) == 4) {
+    for (; j + 8 <= n; j += 8) {
+      std::int64_t d = 0;
+      for (; d + 8 <= width; d += 8)
+        detail::transpose8(rows.p + j * rows.row + d, rows.row, t + d * padded + j, padded);
+      for (; d < width; ++d)
+        for (std::int64_t l = 0; l < 8; ++l) t[d * padded + j + l] = rows.p[(j + l) * rows.row + d];
+    }
+  }
+  for (; j < n; ++j)
+    for (std::int64_t d = 0; d < width; ++d) t[d * padded + j] = rows.p[j * rows.row + d];
+}
 
 template <class C>
 void small_gemm(std::int64_t m, std::int64_t n, std::int64_t k, const MatrixA<C>& a, const MatrixRows<const C>& b,

@@ -15,17 +15,17 @@ inline constexpr double kInvSqrt2Pi = 0.39894228040143267794;
 
 // Exact GELU: x · Φ(x).
 template <class T>
-SPN_HD inline T gelu(T x) {
+SPN_ALWAYS_INLINE T gelu(T x) {
   return T(0.5) * x * (T(1) + fast_erf(x * T(kInvSqrt2)));
 }
 // Φ(x) + x · φ(x).
 template <class T>
-SPN_HD inline T gelu_derivative(T x) {
+SPN_ALWAYS_INLINE T gelu_derivative(T x) {
   return T(0.5) * (T(1) + fast_erf(x * T(kInvSqrt2))) + x * T(kInvSqrt2Pi) * fast_exp(T(-0.5) * x * x);
 }
 
 template <UnaryOp op, class T>
-SPN_HD inline T unary_value(T x) {
+SPN_ALWAYS_INLINE T unary_value(T x) {
   if constexpr (op == UnaryOp::neg)
     return -x;
   else if constexpr (op == UnaryOp::exp)
@@ -48,7 +48,7 @@ SPN_HD inline T unary_value(T x) {
 
 // f'(x), from x and y = f(x).
 template <UnaryOp op, class T>
-SPN_HD inline T unary_derivative(T x, T y) {
+SPN_ALWAYS_INLINE T unary_derivative(T x, T y) {
   if constexpr (op == UnaryOp::neg)
     return T(-1);
   else if constexpr (op == UnaryOp::exp)
@@ -70,7 +70,7 @@ SPN_HD inline T unary_derivative(T x, T y) {
 }
 
 template <BinaryOp op, class T>
-SPN_HD inline T binary_value(T a, T b) {
+SPN_ALWAYS_INLINE T binary_value(T a, T b) {
   if constexpr (op == BinaryOp::add)
     return a + b;
   else if constexpr (op == BinaryOp::sub)
