@@ -63,13 +63,7 @@ ckpt::State restore(const std::string& checkpoint, models::StAlign& model, optim
     fail_usage("resume", "{} was trained with --global-batch {}, got {}; the sample order would change", checkpoint,
                s.global_batch, o.global_batch);
   model.registry().load(loaded.model, checkpoint + "/model.safetensors");
-  for (const auto& slot : optimizer.state()) {
-    const auto it = loaded.optimizer.find(slot.name);
-    if (it == loaded.optimizer.end())
-      fail_data("resume", "{} has no optimiser state {}; was it trained with another --optimizer or --freeze?",
-                checkpoint, slot.name);
-    slot.tensor.copy_from(it->second);
-  }
+  optimizer.load_state(loaded.optimizer, checkpoint);
   return s;
 }
 
@@ -97,8 +91,7 @@ LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& opt
     const bool stop = dist::any(world, stop_requested());
     if (stop) log.event("signal", {{"step", step + 1}});
     const bool due = o.checkpoint_every > 0 && (step + 1) % o.checkpoint_every == 0;
-    if (stop || due || step + 1 == o.steps)
-      save(model, optimizer, world, log, o, step + 1, batch.epoch);
+    if (stop || due || step + 1 == o.steps) save(model, optimizer, world, log, o, step + 1, batch.epoch);
     if (stop && step + 1 < o.steps) return LoopEnd::stopped;
   }
   return LoopEnd::finished;

@@ -1,6 +1,7 @@
 // The one binary: finds the command, runs it, and alone decides how a run ends.
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 
@@ -70,11 +71,13 @@ int main(int argc, char** argv) {
   } catch (const std::exception& e) {
     status = cli::report(e.what(), exit_failed);
   }
-  // A rank that fails alone would leave the others waiting in a collective: end them all. Exit status 0 and 75 are
-  // reached by every rank together.
-  if (world && world->size() > 1 && status != exit_ok && status != exit_requeue) {
+  if (status != exit_ok && status != exit_requeue) {
     std::fflush(nullptr);
-    world->abort(status);
+    // A rank that fails alone would leave the others waiting in a collective: end them all. Exit status 0 and 75 are
+    // reached by every rank together.
+    if (world && world->size() > 1) world->abort(status);
+    // no exit handlers: HDF5's crashes when it could not flush a file to a full disk
+    std::_Exit(status);
   }
   return status;
 }

@@ -95,7 +95,9 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
   }
   std::unique_ptr<train::RunLog> run_log;
   dist::together(world, "run log", [&] {
-    run_log = std::make_unique<train::RunLog>(o.output, world.rank() == 0, start.empty() ? -1 : first_step, o.steps);
+    // auto over a run that was killed before its first checkpoint starts that run again
+    const bool goes_on = !start.empty() || o.resume == "auto";
+    run_log = std::make_unique<train::RunLog>(o.output, world.rank() == 0, goes_on ? first_step : -1, o.steps);
     run_log->write_config(options.resolved());
     if (world.rank() == 0) {
       std::string genes;

@@ -34,9 +34,9 @@ std::string version_text() {
   return fmt::format(
       "spotniche {}\nbuild     {}, {}\nMPI       {}\nHDF5      {}.{}.{} (parallel)\noneDNN    {}.{}.{}\n"
       "CUDA      {}\ncuDNN     {}\nNCCL      {}\ndevices   cpu: {}, {} threads\n",
-      SPN_VERSION, SPN_BUILD_TYPE, __VERSION__, dist::mpi_library(), major, minor, release, dnnl->major, dnnl->minor, dnnl->patch,
-      cuda ? "built in" : "not built in", cuda ? "built in" : "not built in", cuda ? "built in" : "not built in",
-      processor(), std::thread::hardware_concurrency());
+      SPN_VERSION, SPN_BUILD_TYPE, __VERSION__, dist::mpi_library(), major, minor, release, dnnl->major, dnnl->minor,
+      dnnl->patch, cuda ? "built in" : "not built in", cuda ? "built in" : "not built in",
+      cuda ? "built in" : "not built in", processor(), std::thread::hardware_concurrency());
 }
 
 }  // namespace spn::cli

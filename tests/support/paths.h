@@ -1,4 +1,5 @@
-// Where the sources and the build lie. Functions, not macros with paths in them: compiler caches then serve every checkout.
+// Where the sources and the build lie. Functions, not macros with paths in them: compiler caches then serve every
+// checkout.
 #pragma once
 
 namespace spn::test {

@@ -1,0 +1,36 @@
+// What tests of whole runs share: small slides and packs made once, runs of the binary, their metrics and weights.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/tensor/tensor.h"
+#include "tests/support/run_binary.h"
+#include "tests/support/scratch.h"
+
+namespace spn::test {
+
+// Two made slides of 48 spots and packs of them (64 genes), in a folder that lives as long as the test binary.
+struct MadeData {
+  Scratch folder;
+  std::string slides, train_pack, held_out_pack;
+  MadeData();
+};
+const MadeData& made_data();
+
+// Options of a model that trains in a blink: about 50,000 parameters.
+extern const char* const kSmallModel;
+
+// One line of metrics.jsonl.
+using MetricsLine = std::map<std::string, double>;
+std::vector<MetricsLine> read_metrics(const std::string& run_dir);
+// model.safetensors of a checkpoint folder.
+std::map<std::string, Tensor> read_weights(const std::string& checkpoint);
+// ‖a − b‖ / ‖b‖ over all tensors.
+double relative_distance(const std::map<std::string, Tensor>& a, const std::map<std::string, Tensor>& b);
+std::string bytes_of(const std::string& file);
+// "mpirun -np N" with what a test machine needs.
+std::string on_ranks(int ranks);
+
+}  // namespace spn::test
