@@ -21,7 +21,7 @@ struct LossFigure {
   double loss = 0;
   double seconds = 0, forward_s = 0, backward_s = 0;  // of the fastest repeat: other work on the machine only adds
   double gflops = 0;         // floor of 8·B²·d (four products: S twice, dx, dy) over all ranks, a second
-  double matmul_gflops = 0;  // of 2048 x 2048 x 2048 products on all ranks at once: what the machine can do
+  double matmul_gflops = 0;  // of 1024 x 1024 x 1024 products on all ranks at once: what the machine can do
   // This rank's memory beyond x, y, dx and dy: of tensors and kernels, and growth of the process (its peak resident
   // set, with what oneDNN and MPI keep). The largest over ranks.
   std::int64_t extra_bytes = 0, rss_growth_bytes = 0;

@@ -51,7 +51,7 @@ int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
                                     {"rss_growth_bytes", f.rss_growth_bytes}};
   std::cout << j.dump() << "\n"
             << fmt::format(
-                   "{:.3f} s (forward {:.3f}, backward {:.3f}): {:.1f} GFLOP/s of 8 B^2 d, {:.0f} % of a 2048-cubed "
+                   "{:.3f} s (forward {:.3f}, backward {:.3f}): {:.1f} GFLOP/s of 8 B^2 d, {:.0f} % of a 1024-cubed "
                    "matmul; {:.1f} MiB beyond inputs and outputs on a rank ({:.1f} MiB of the process)\n",
                    f.seconds, f.forward_s, f.backward_s, f.gflops, 100 * of_matmul,
                    static_cast<double>(f.extra_bytes) / 1048576, static_cast<double>(f.rss_growth_bytes) / 1048576);

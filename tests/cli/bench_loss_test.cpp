@@ -1,0 +1,42 @@
+// `bench loss` as a user runs it: its JSON line, its memory, its refusals.
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "tests/support/run_binary.h"
+
+namespace spn::test {
+namespace {
+
+TEST(BenchLoss, PrintsOneLineOfJson) {
+  for (const char* negatives : {"all", "exclude_radius", "other_cluster"}) {
+    const Ran ran =
+        run_binary(std::string("bench loss --global-batch 600 --width 24 --repeats 2 --negatives ") + negatives);
+    ASSERT_EQ(ran.status, 0) << ran.text;
+    const auto at = ran.text.find('{');
+    ASSERT_NE(at, std::string::npos) << ran.text;
+    const auto j = nlohmann::json::parse(ran.text.substr(at, ran.text.find('\n', at) - at));
+    EXPECT_EQ(j["bench"], "loss");
+    EXPECT_EQ(j["negatives"], negatives);
+    EXPECT_GT(j["gflops"].get<double>(), 0);
+    // between chance and nothing: positives stand out
+    EXPECT_GT(j["loss"].get<double>(), 0);
+    EXPECT_LT(j["loss"].get<double>(), 6.4);
+    EXPECT_LT(j["extra_bytes"].get<double>(), 4e6);
+  }
+}
+
+TEST(BenchLoss, ManyRanksGiveTheSameKindOfFigure) {
+  const Ran ran = run_binary("bench loss --global-batch 600 --width 24 --repeats 1", "mpirun -np 2 --oversubscribe");
+  ASSERT_EQ(ran.status, 0) << ran.text;
+  EXPECT_NE(ran.text.find("\"ranks\":2"), std::string::npos) << ran.text;
+}
+
+TEST(BenchLoss, RefusesBadSizes) {
+  const Ran ran = run_binary("bench loss --global-batch 0");
+  EXPECT_EQ(ran.status, 2) << ran.text;
+  EXPECT_NE(ran.text.find("--global-batch"), std::string::npos) << ran.text;
+  EXPECT_EQ(run_binary("bench loss --negatives none").status, 2);
+}
+
+}  // namespace
+}  // namespace spn::test
