@@ -6,6 +6,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scalar.h"
 #include "kernels/math/augment.h"
+#include "kernels/math/fast.h"
 
 namespace spn::kernels::cpu {
 namespace {
@@ -38,7 +39,7 @@ void restain(const SampleAugment& a, int c, i64 n, const float* od, float* out) 
   for (i64 j = 0; j < n; ++j) {
     const float density = m0 * r[j] + m1 * g[j] + m2 * b[j] + shift;
     const float bounded = density < -1.0F ? -1.0F : density > 20.0F ? 20.0F : density;  // beyond: white, black
-    float v = (256.0F * exp_poly(-bounded) - 1.0F) / 255.0F;
+    float v = (256.0F * fast_exp(-bounded) - 1.0F) * (1.0F / 255.0F);
     v = v < 0.0F ? 0.0F : v > 1.0F ? 1.0F : v;
     out[j] = v * scale - mean;
   }

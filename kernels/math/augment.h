@@ -37,25 +37,6 @@ SPN_HD inline void turned(int turn, std::int64_t side, std::int64_t i, std::int6
   }
 }
 
-// e^x for |x| <= 80 without a library call, so that loops of it become vectors: relative error below 2e-7.
-SPN_HD inline float exp_poly(float x) {
-  const float t = x * 1.44269504F;
-  const float whole = static_cast<float>(static_cast<int>(t + (t < 0 ? -0.5F : 0.5F)));
-  const float f = (x - whole * 0.693359375F) + whole * 2.12194440e-4F;  // ln 2 in two parts
-  float p = 1.9875691500e-4F;
-  p = p * f + 1.3981999507e-3F;
-  p = p * f + 8.3334519073e-3F;
-  p = p * f + 4.1665795894e-2F;
-  p = p * f + 1.6666665459e-1F;
-  p = p * f + 5.0000001201e-1F;
-  p = p * f * f + f + 1.0F;
-  union {
-    std::int32_t bits;
-    float value;
-  } scale{(static_cast<std::int32_t>(whole) + 127) * (1 << 23)};
-  return p * scale.value;
-}
-
 inline SampleAugment draw_augment(const ImageAugment& o, std::int64_t row) {
   SampleAugment a;
   const auto sample = static_cast<std::uint64_t>(o.first_sample + row), step = static_cast<std::uint64_t>(o.step);

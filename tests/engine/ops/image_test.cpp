@@ -193,13 +193,6 @@ TEST(ImageEmbed, JitterIsClippedToTheRangeOfImages) {
   }
 }
 
-TEST(ImageEmbed, ExponentialIsAccurate) {
-  for (double x = -20; x <= 1; x += 1e-3)
-    ASSERT_TRUE(near(static_cast<double>(kernels::exp_poly(static_cast<float>(x))),
-                     std::exp(static_cast<double>(static_cast<float>(x))), {3e-7, 0}))
-        << x;
-}
-
 TEST(ImageEmbed, OtherTypesEmptyAndErrors) {
   const Tensor x = pixels(3, 4), y = ops::image_embed(x, {});
   EXPECT_TRUE(close(ops::image_embed(x, {}, DType::f64), y, {0, 0}));
