@@ -1,6 +1,8 @@
 // Host memory for tensors: a caching allocator. Freed blocks are kept by size class and handed out again, so that a
 // training step, whose tensors have the same sizes every time, touches no fresh pages after the first (first-touch page
 // faults cost more than most kernels here).
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
@@ -23,6 +25,19 @@ std::size_t class_of(std::size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+// Large blocks ask for 2 MiB pages: activations of tens of MB, walked at many strides, otherwise miss the TLB.
+void* take_pages(std::size_t size) {
+  constexpr std::size_t kHuge = std::size_t{2} << 20;
+  if (size < 2 * kHuge) return std::aligned_alloc(kAlign, size);
+  void* p = nullptr;
+  if (posix_memalign(&p, kHuge, size) != 0) return nullptr;
+#ifdef MADV_HUGEPAGE
+  // Whole pages only, so that no memory beyond the block is touched; it is advice, a system may say no.
+  madvise(p, size / kHuge * kHuge, MADV_HUGEPAGE);
+#endif
+  return p;
+}
+
 class Cache {
  public:
   void* take(std::size_t bytes) {
@@ -35,10 +50,10 @@ class Cache {
       it->second.pop_back();
       return p;
     }
-    void* p = std::aligned_alloc(kAlign, size);
+    void* p = take_pages(size);
     if (p == nullptr) {
       drop_cached();
-      p = std::aligned_alloc(kAlign, size);
+      p = take_pages(size);
     }
     if (p == nullptr) {
       stats_.in_use -= size;
