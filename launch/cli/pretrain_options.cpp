@@ -44,6 +44,7 @@ Options pretrain_table(PretrainOptions& o) {
   t.add("base-lr", &o.base_lr, "peak learning rate for a global batch of 256; scaled in proportion");
   t.add("final-lr", &o.final_lr, "learning rate at the end of the cosine");
   t.add("warmup-epochs", &o.warmup_epochs, "epochs of linear warm-up from 0");
+  t.add("warmup-steps", &o.warmup_steps, "but at least so many steps (docs/decisions/0013)");
   t.add("weight-decay", &o.weight_decay, "at the start; biases and vectors have none");
   t.add("final-weight-decay", &o.final_weight_decay, "at the end of its cosine");
   t.add("clip-norm", &o.clip_norm, "clip gradients to this global norm, 0: off");
@@ -115,9 +116,8 @@ train::LoopOptions PretrainOptions::loop(std::int64_t steps_per_epoch, std::stri
   l.global_batch = global_batch;
   l.checkpoint_every = checkpoint_every;
   l.keep_checkpoints = keep_checkpoints;
-  // a run shorter than its warm-up would never reach the peak: at most a tenth of the steps
-  const auto warmup = std::min(
-      static_cast<std::int64_t>(std::llround(warmup_epochs * static_cast<double>(steps_per_epoch))), steps / 10);
+  const auto warmup = std::max(
+      static_cast<std::int64_t>(std::llround(warmup_epochs * static_cast<double>(steps_per_epoch))), warmup_steps);
   l.lr = {optim::scaled_lr(base_lr, global_batch), final_lr, warmup, steps};
   l.weight_decay = {weight_decay, final_weight_decay, 0, steps};
   l.clip_norm = clip_norm;

@@ -20,7 +20,7 @@ struct PretrainOptions {
   std::vector<std::string> freeze, lr_scale;
   double alpha = 0.3, beta = 0.3, exclude_radius_um = 0;
   std::string negatives = "all", batch_norm = "sync";
-  std::int64_t max_negatives = 0;
+  std::int64_t max_negatives = 0, warmup_steps = 250;
   bool augment_flips = true;
   double augment_stain = 0.05;
   std::int64_t checkpoint_every = 0;
