@@ -55,7 +55,8 @@ inline void store(std::uint32_t* out, Words a, Words b) {
 
 inline void philox_blocks(std::uint64_t key, std::uint32_t first, std::uint32_t c1, std::uint32_t c2, std::uint32_t c3,
                           std::uint32_t* out) {
-  using namespace detail;  // NOLINT
+  using detail::all, detail::counters, detail::kWordLanes, detail::low_and_high, detail::product, detail::store,
+      detail::upper, detail::Words, detail::xor3;
   constexpr int kVectors = kMaskBlocks / kWordLanes;
   const Words m0 = all(0xD2511F53u), m1 = all(0xCD9E8D57u);
   Words w0[kVectors], w1[kVectors], w2[kVectors], w3[kVectors];

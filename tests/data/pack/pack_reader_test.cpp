@@ -195,7 +195,8 @@ TEST(PackReader, ReadsPacksThatH5pyRewroteChunkedOrCompressed) {
     for (const std::string how : {"chunked", "gzip"}) {
       test::Scratch folder;
       test::write_pack(test::world(), folder / "a.h5", test::plan_pack({13, 4, 8}, type));
-      const std::string script = python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_pack.py' rewrite '";
+      const std::string script =
+          python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_pack.py' rewrite '";
       ASSERT_EQ(std::system((script + (folder / "a.h5") + "' '" + (folder / "b.h5") + "' " + how).c_str()), 0);
       const PackReader a(folder / "a.h5"), b(folder / "b.h5");
       EXPECT_EQ(a.fingerprint(), b.fingerprint());
