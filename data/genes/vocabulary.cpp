@@ -4,6 +4,7 @@
 #include <charconv>
 #include <fstream>
 #include <optional>
+#include <unordered_set>
 
 #include "engine/core/check.h"
 
@@ -45,21 +46,24 @@ std::string canonical_gene(std::string_view name) {
 }
 
 GeneColumns merge_gene_columns(const std::vector<std::string>& names) {
+  std::vector<std::string> canonical;
+  canonical.reserve(names.size());
+  for (const std::string& raw : names) canonical.push_back(canonical_gene(raw));
+  const std::unordered_set<std::string> all(canonical.begin(), canonical.end());
+  const auto is_rename = [&](const Renamed& r) {
+    const std::string stem(r.stem);
+    if (!all.contains(stem)) return false;
+    for (int k = 1; k < r.k; ++k)
+      if (!all.contains(stem + '.' + std::to_string(k))) return false;
+    return true;
+  };
+
   GeneColumns out;
   out.of_column.reserve(names.size());
   std::unordered_map<std::string, std::int32_t> index;
-  std::unordered_map<std::string, int> renames;  // how many X.1, X.2 … of X came so far
-  for (const std::string& raw : names) {
-    std::string name = canonical_gene(raw);
-    if (!index.contains(name)) {
-      if (const auto r = renamed(name)) {
-        const std::string stem(r->stem);
-        if (index.contains(stem) && renames[stem] == r->k - 1) {
-          ++renames[stem];
-          name = stem;
-        }
-      }
-    }
+  for (const std::string& full : canonical) {
+    const auto r = renamed(full);
+    const std::string name = r && is_rename(*r) ? std::string(r->stem) : full;
     const auto [it, fresh] = index.try_emplace(name, static_cast<std::int32_t>(out.genes.size()));
     if (fresh)
       out.genes.push_back(name);

@@ -19,8 +19,9 @@ struct GeneColumns {
   std::int64_t merged = 0;              // columns that go to an earlier column's gene
 };
 
-// Repeated names are one gene. `X.k` is X again only where pandas would have written it: X stands before it, and so do
-// X.1 … X.(k-1); clone names such as FO538757.1, whose stem is no column, stay. Empty names are the caller's to refuse.
+// Repeated names are one gene. `X.k` is X again where X and X.1 … X.(k-1) are columns too, before or after it (pandas
+// and R rename duplicates so, and authors reorder columns later); clone names such as FO538757.1, whose stem is no
+// column, stay. Empty names are the caller's to refuse.
 GeneColumns merge_gene_columns(const std::vector<std::string>& names);
 
 // The genes of a pack, in its order.

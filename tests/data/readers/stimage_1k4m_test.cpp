@@ -89,8 +89,9 @@ TEST(Stimage, InnerJoinCountsBothSides) {
 
 TEST(Stimage, DuplicateGenesAreSummedAndClonesStay) {
   Layout l;
-  // X.1 and X.2 after X are pandas' renames; FO538757.1 has no stem; Y.2 without Y.1 is a name; an ENSG version goes
-  l.counts = ",X,FO538757.1,X.1,Y,Y.2,ENSG00000000003.14,X.2,Z,Z,ENSG00000000003.2\n";
+  // X.1 and X.2 are renames of X, before it too; FO538757.1 has no stem; Y.2 without Y.1 is a name; an ENSG version
+  // goes
+  l.counts = ",X.1,FO538757.1,X,Y,Y.2,ENSG00000000003.14,X.2,Z,Z,ENSG00000000003.2\n";
   for (const char* spot : {"1x1", "1x2", "2x1", "2x2"}) l.counts += l.slide + "_" + spot + ",1,2,3,4,5,6,7,8,9,10\n";
   const Slide s = l.read();
   EXPECT_EQ(s.counts.genes, (std::vector<std::string>{"X", "FO538757.1", "Y", "Y.2", "ENSG00000000003", "Z"}));
