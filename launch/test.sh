@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
 # Builds spotniche and runs all its tests; installs what is missing first.
-# usage: launch/test.sh [--quick] [--no-sanitizers] [--no-python]
+# usage: launch/test.sh [--quick] [--no-sanitizers] [--no-python] [--tidy]
 #   --quick          release build and the unit tests only
 #   --no-sanitizers  not the AddressSanitizer and UndefinedBehaviorSanitizer build
+#   --tidy           clang-tidy over all sources too (many minutes on two cores)
 #   --no-python      no Python environment; what compares with Python is skipped, loudly
 # The last line is "N passed, N failed, N skipped"; the exit status is 1 when anything failed.
 # SPN_REAL_SLIDES: a folder in STimage-1K4M layout for the tests on real slides. SPN_JOBS: cores to use.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/local/common.sh"
 
-quick=0 sanitizers=1 install=(--for test)
+quick=0 sanitizers=1 tidy=0 install=(--for test)
 for option in "$@"; do
   case $option in
     --quick) quick=1 sanitizers=0 install=(--for build) ;;
     --no-sanitizers) sanitizers=0 ;;
+    --tidy) tidy=1 ;;
     --no-python) install+=(--no-python) ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *) die "unknown option $option; --help lists them" ;;
   esac
 done
@@ -99,7 +101,9 @@ if [ -n "$clang_format" ]; then
 else
   skip "clang-format: not installed"
 fi
-if command -v clang-tidy-14 >/dev/null || command -v clang-tidy >/dev/null; then
+if [ "$tidy" = 0 ]; then
+  skip "clang-tidy: give --tidy"
+elif command -v clang-tidy-14 >/dev/null || command -v clang-tidy >/dev/null; then
   check tidy.log "clang-tidy" python3 tests/rules/tidy.py "$BUILD"
 else
   skip "clang-tidy: not installed"
