@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
 # Builds spotniche and runs all its tests; installs what is missing first.
-# usage: launch/test.sh [--quick] [--no-sanitizers] [--no-python] [--tidy]
-#   --quick          release build and the unit tests only
-#   --no-sanitizers  not the AddressSanitizer and UndefinedBehaviorSanitizer build
-#   --tidy           clang-tidy over all sources too (many minutes on two cores)
-#   --no-python      no Python environment; what compares with Python is skipped, loudly
+# usage: launch/test.sh [--quick] [--sanitizers] [--tidy] [--no-python]
+#   --quick       release build and the unit tests only
+#   --sanitizers  the unit tests once more, built with AddressSanitizer and UndefinedBehaviorSanitizer
+#   --tidy        clang-tidy over all sources too (many minutes on two cores)
+#   --no-python   no Python environment; what compares with Python is skipped, loudly
 # The last line is "N passed, N failed, N skipped"; the exit status is 1 when anything failed.
 # SPN_REAL_SLIDES: a folder in STimage-1K4M layout for the tests on real slides. SPN_JOBS: cores to use.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/local/common.sh"
 
-quick=0 sanitizers=1 tidy=0 install=(--for test)
+quick=0 sanitizers=0 tidy=0 install=(--for test)
 for option in "$@"; do
   case $option in
-    --quick) quick=1 sanitizers=0 install=(--for build) ;;
-    --no-sanitizers) sanitizers=0 ;;
-    --tidy) tidy=1 ;;
+    --quick) quick=1 install=(--for build) ;;
+    --sanitizers) sanitizers=1 ;;
+    --tidy) tidy=1 install=(--for tidy) ;;
     --no-python) install+=(--no-python) ;;
     -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *) die "unknown option $option; --help lists them" ;;
@@ -90,7 +90,7 @@ if [ "$sanitizers" = 1 ]; then
   check build-asan.log "sanitizer build" build asan
   [ "$checks_failed" -gt 0 ] || tests "$ROOT/build-asan" asan '^unit$'
 else
-  skip "sanitizers: --no-sanitizers was given"
+  skip "sanitizers: give --sanitizers"
 fi
 
 say "Style"

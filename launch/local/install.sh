@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing to build and test spotniche; says nothing when nothing is.
-# usage: launch/local/install.sh [--for build|test] [--no-python] [--with-torch]
-#   --for build   without what only test.sh needs (default: test)
+# usage: launch/local/install.sh [--for build|test|tidy] [--no-python] [--with-torch]
+#   --for build   without what only test.sh needs (default: test); tidy: also what its --tidy needs
 #   --no-python   no .venv: tests that read our files back in Python are then skipped, loudly
 #   --with-torch  PyTorch too, for the comparisons with it; one that Python already imports is taken as it is
 # As root, or with sudo that asks no password, packages are installed; otherwise they are named. SPN_PYTHON names a
@@ -12,7 +12,7 @@ set -euo pipefail
 for_what=test python=1 torch=0
 while [ $# -gt 0 ]; do
   case $1 in
-    --for) for_what=${2:?build or test} && shift ;;
+    --for) for_what=${2:?build, test or tidy} && shift ;;
     --no-python) python=0 ;;
     --with-torch) torch=1 ;;
     -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
@@ -37,6 +37,7 @@ system_packages() {
   local needed nice as_root=()
   needed=$(missing build)
   [ "$for_what" = build ] || needed+=" $(missing test)"
+  [ "$for_what" != tidy ] || needed+=" $(missing tidy)"
   nice=$(missing nice)
   needed=$(echo $needed)
   [ -n "$needed$nice" ] || return 0
