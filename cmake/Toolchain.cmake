@@ -25,6 +25,8 @@ target_compile_options(spn_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wn
 target_compile_options(spn_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-stringop-overflow -Wno-array-bounds
                                            -Wno-stringop-overread -Wno-restrict -Wno-maybe-uninitialized
                                            -Wno-dangling-pointer -Wno-missing-field-initializers>)
+# Vectors wider than the CPU's are passed another way than on a CPU that has them; nothing of ours is a binary interface.
+target_compile_options(spn_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi>)
 if(SPN_SANITIZE)
   # sanitizers keep GCC 12 from seeing that its own AVX-512 headers mean their undefined operands (GCC bug 105593)
   target_compile_options(spn_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>)
