@@ -20,6 +20,11 @@ std::string with_commas(std::int64_t n) {
 
 }  // namespace
 
+VitSize vit_size(const Config& c) {
+  return {
+      c.niche_adapter ? kAdapterPx : c.niche_image_px, c.vit_patch, c.vit_width, c.vit_depth, c.vit_heads, c.vit_mlp};
+}
+
 StAlign::StAlign(const Config& config, std::uint64_t seed, Device device)
     : config_(config), registry_(std::make_unique<nn::Registry>(seed, device)) {
   config.validate();
@@ -35,8 +40,7 @@ StAlign::StAlign(const Config& config, std::uint64_t seed, Device device)
     adapter_.bn = nn::BatchNorm(niche / "adapter" / "bn", 3);
     adapter_.conv = nn::Conv2d(niche / "adapter" / "conv", 3, 3, 3, 1, 1, true);
   }
-  vit_ = ViT(niche / "backbone", {c.niche_adapter ? kAdapterPx : c.niche_image_px, c.vit_patch, c.vit_width,
-                                  c.vit_depth, c.vit_heads, c.vit_mlp});
+  vit_ = ViT(niche / "backbone", vit_size(c));
   if (c.vit_frozen) registry_->freeze("niche_image.backbone.*");
   niche_image_tokens_ = nn::Tokens(niche / "tokens", T, c.vit_width / D);
 

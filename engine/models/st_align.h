@@ -31,6 +31,9 @@ struct Inputs {
   Tensor niche_gene;   // f32 [B,G]
 };
 
+// The niche image encoder that a configuration asks for.
+VitSize vit_size(const Config& c);
+
 class StAlign {
  public:
   StAlign(const Config& config, std::uint64_t seed, Device device = {});
