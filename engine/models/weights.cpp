@@ -72,15 +72,19 @@ class Fitting {
     if (!problems_.empty()) {
       std::string text;
       for (const auto& p : problems_) text += "\n  " + p;
-      fail_data(kWhere, "{} does not fit the {} of this model: {} tensors differ; check its sizes (--config):{}", path_,
-                prefix.substr(0, prefix.size() - 1), problems_.size(), text);
+      const std::string what = prefix.empty() ? "" : "the " + prefix.substr(0, prefix.size() - 1) + " of ";
+      fail_data(kWhere, "{} does not fit {}this model: {} tensors differ; check its sizes (--config):{}", path_, what,
+                problems_.size(), text);
     }
     for (const auto& [name, entry] : ours_) file_.load_into(theirs_.at(name), entry->value());
     for (const auto& e : registry.entries())
       if (starts(e.name, prefix))
         if (const auto it = made_.find(e.name.substr(prefix.size())); it != made_.end())
           e.value().copy_from(it->second.to(e.value().device()));
-    return {file_.path(), static_cast<std::int64_t>(ours_.size() + made_.size()), std::move(notes_)};
+    WeightsLoaded loaded{file_.path(), static_cast<std::int64_t>(ours_.size() + made_.size()), std::move(notes_), {}};
+    for (const auto& [name, entry] : ours_) loaded.names.push_back(prefix + name);
+    for (const auto& [name, value] : made_) loaded.names.push_back(prefix + name);
+    return loaded;
   }
 
  private:
@@ -226,6 +230,22 @@ WeightsLoaded load_resnet(nn::Registry& registry, const std::string& path, const
   fit_classifier(f);
   fit_counters(f);
   return f.finish(registry, prefix);
+}
+
+WeightsLoaded load_ours(nn::Registry& registry, const std::string& path) {
+  Fitting f(registry, path, "");
+  if (f.theirs().empty()) f.refuse("it holds no tensors");
+  std::map<std::string, int> lacking;  // by part
+  std::vector<std::string> absent;
+  for (const auto& [name, entry] : f.ours())
+    if (!f.has(name)) absent.push_back(name);
+  for (const auto& name : absent) {
+    ++lacking[name.substr(0, name.find('.'))];
+    f.keep_ours(name);
+  }
+  for (const auto& [part, n] : lacking)
+    f.note(fmt::format("{} tensors of {} are not in the file and stay as they were", n, part));
+  return f.finish(registry, "");
 }
 
 std::string weights_checksum(const nn::Registry& registry, const std::string& prefix) {

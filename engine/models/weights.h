@@ -17,6 +17,7 @@ struct WeightsLoaded {
   std::string source;              // the file or index that was read
   std::int64_t tensors = 0;        // how many came from it
   std::vector<std::string> notes;  // one sentence each
+  std::vector<std::string> names;  // ours, of those tensors
 };
 
 // All loads: `path` is a safetensors file or a folder (SafetensorsSet); F16, BF16 and F64 become f32; names may also
@@ -32,6 +33,10 @@ WeightsLoaded load_vit(nn::Registry& registry, const VitSize& size, const std::s
 // torchvision's and timm's names of a bottleneck ResNet, or those of the published ST-Align (`conv2_x.0.…`). `fc` of
 // another width is dropped and stays as it was, as does one that the file lacks.
 WeightsLoaded load_resnet(nn::Registry& registry, const std::string& path, const std::string& prefix = kResNetPrefix);
+
+// Our names, of the whole model or of parts of it. What the file holds must fit exactly; what it lacks stays as it was
+// and is counted by part. A data error when it holds nothing.
+WeightsLoaded load_ours(nn::Registry& registry, const std::string& path);
 
 // SHA-256 over name (without the prefix), shape and fp32 values of all tensors below the prefix, sorted by name: equal
 // for equal weights, whatever file they came from. Counters of batches do not take part: no output depends on them.

@@ -18,6 +18,18 @@ std::string checkpoint_config(const models::Config& config, const std::vector<st
   return json.dump(2) + "\n";
 }
 
+std::vector<std::string> gene_names(const std::string& config_path) {
+  std::vector<std::string> genes;
+  try {
+    const auto json = nlohmann::json::parse(ckpt::read_text(config_path));
+    if (const auto it = json.find("gene_names"); it != json.end() && it->is_array())
+      for (const auto& g : *it) genes.push_back(g.get<std::string>());
+  } catch (const nlohmann::json::exception& e) {
+    fail_data("model", "{}: expected JSON with a list gene_names, got {}", config_path, e.what());
+  }
+  return genes;
+}
+
 LoadedModel load_model(const std::string& folder) {
   LoadedModel loaded;
   loaded.folder = folder;
@@ -34,9 +46,7 @@ LoadedModel load_model(const std::string& folder) {
               loaded.folder);
   const std::string text = ckpt::read_text(config_path);
   const models::Config config = models::from_json(text, config_path);
-  const auto json = nlohmann::json::parse(text);
-  if (const auto it = json.find("gene_names"); it != json.end() && it->is_array())
-    for (const auto& g : *it) loaded.genes.push_back(g.get<std::string>());
+  loaded.genes = gene_names(config_path);
   loaded.model = std::make_unique<models::StAlign>(config, 0);
   const ckpt::SafetensorsReader reader(weights_path);
   std::map<std::string, Tensor> tensors;

@@ -23,6 +23,9 @@ LoadedModel load_model(const std::string& folder);
 // config.json of a checkpoint: the model's sizes and the names of its genes.
 std::string checkpoint_config(const models::Config& config, const std::vector<std::string>& genes);
 
+// "gene_names" of a config.json; empty when it has none. Data error when it is no JSON.
+std::vector<std::string> gene_names(const std::string& config_path);
+
 // Data error that says how when the pack's genes or image sizes are not the model's.
 void require_fits(const models::Config& config, const std::vector<std::string>& genes, const data::PackSet& packs,
                   const std::string& model_source);

@@ -1,9 +1,11 @@
 // pretrain: packs -> a run directory with metrics and restartable checkpoints.
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
 #include <iostream>
+#include <set>
 
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
@@ -20,6 +22,28 @@ namespace spn::cli {
 namespace {
 
 namespace fs = std::filesystem;
+
+// What the run learns from, for events.jsonl and the card of an export: file names without their folders.
+std::map<std::string, train::EventValue> data_fields(const data::PackSet& packs) {
+  std::string files;
+  std::set<std::string> species, technologies;
+  std::int64_t slides = 0;
+  for (std::size_t p = 0; p < packs.packs(); ++p) {
+    files += (files.empty() ? "" : ", ") + fs::path(packs.pack(p).path()).filename().string();
+    slides += static_cast<std::int64_t>(packs.pack(p).slides().size());
+    for (const auto& s : packs.pack(p).slides()) {
+      if (!s.species.empty()) species.insert(s.species);
+      if (!s.technology.empty()) technologies.insert(s.technology);
+    }
+  }
+  return {{"packs", files},
+          {"slides", slides},
+          {"pairs", packs.rows()},
+          {"genes", packs.header().niche_genes},
+          {"species", fmt::format("{}", fmt::join(species, ", "))},
+          {"technologies", fmt::format("{}", fmt::join(technologies, ", "))},
+          {"fingerprint", packs.fingerprint()}};
+}
 
 // The checkpoint to go on from, empty: a fresh run. The same answer on all ranks (rank 0 looks).
 std::string choose_start(dist::Comm& world, const PretrainOptions& o) {
@@ -84,11 +108,18 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
   models::StAlign model(o.model, o.seed);
   for (const std::string& pattern : o.freeze)
     if (model.registry().freeze(pattern) == 0) fail_usage("pretrain", "--freeze '{}' matches no parameter", pattern);
+  const std::string start = choose_start(world, o);
+  std::vector<ReadWeights> read;
+  if (start.empty())
+    dist::together(world, "weights", [&] { read = read_start_weights(model, o.start, packs.genes()); });
+  else if (o.start.any())
+    log::info(
+        "weights named by --init, --niche-image-weights, --spot-image-weights are not read again: the checkpoint "
+        "holds them");
   const auto optimizer = o.make_optimizer(model);
   const train::LoopOptions loop =
       o.loop(sampler.steps_per_epoch(), checkpoint_config(o.model, packs.genes()), packs.fingerprint());
 
-  const std::string start = choose_start(world, o);
   std::int64_t first_step = 0;
   if (!start.empty()) {
     dist::together(world, "resume", [&] { first_step = train::restore(start, model, *optimizer, loop).step; });
@@ -116,6 +147,8 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
                                                        {"step", first_step},
                                                        {"checkpoint", start},
                                                        {"parameters", model.registry().count()}});
+  if (start.empty()) run_log->event("data", data_fields(packs));
+  for (const ReadWeights& w : read) run_log->event("weights", w.event());
 
   try {
     train::Trainer trainer(model, *optimizer, world, o.trainer(), o.global_batch / world.size());

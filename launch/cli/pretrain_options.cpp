@@ -29,6 +29,7 @@ Options pretrain_table(PretrainOptions& o) {
   t.add("keep-checkpoints", &o.keep_checkpoints, "how many stay, 0: all");
   t.add("prefetch", &o.prefetch, "batches read ahead");
   t.add("loader-threads", &o.loader_threads, "threads that read");
+  add_start_options(t, o.start);
   t.section("loss");
   t.add("alpha", &o.alpha, "weight of the spot target");
   t.add("beta", &o.beta, "weight of the niche target; the cross target has the rest");

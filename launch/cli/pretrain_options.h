@@ -4,6 +4,7 @@
 #include "data/pack/format.h"
 #include "engine/train/loop.h"
 #include "launch/cli/options.h"
+#include "launch/cli/start_weights.h"
 
 namespace spn::cli {
 
@@ -14,6 +15,7 @@ struct PretrainOptions {
   double epochs = 0;
   std::uint64_t seed = 42;
   models::Config model;
+  StartWeights start;
   std::string optimizer = "adamw";
   double base_lr = 5e-4, final_lr = 1e-6, warmup_epochs = 2, weight_decay = 0.04, final_weight_decay = 0.4,
          clip_norm = 0;
