@@ -70,6 +70,7 @@ struct Table {
   void (*contrastive_bwd)(const ContrastiveBwd&) = nullptr;
   void (*adamw)(const AdamW&) = nullptr;
   void (*sgd)(const Sgd&) = nullptr;
+  void (*lerp)(const Lerp&) = nullptr;
   void (*sum_of_squares)(const SumOfSquares&) = nullptr;
 };
 

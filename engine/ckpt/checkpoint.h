@@ -1,5 +1,6 @@
 // Checkpoints: RUN_DIR/checkpoints/step-00001000/{model.safetensors, config.json, optimizer-R-of-P.safetensors,
-// state.json} and `latest`. Written aside, synced, renamed: a folder under its final name is whole.
+// state.json, and ema.safetensors where weights are averaged} and `latest`. Written aside, synced, renamed: a folder
+// under its final name is whole.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +32,7 @@ struct Snapshot {
   State state;
   std::string config_json;             // of the model, with its gene names
   std::vector<NamedTensor> model;      // parameters and buffers; the same on all ranks
+  std::vector<NamedTensor> ema;        // averaged weights, the same on all ranks; empty: no file
   std::vector<NamedTensor> optimizer;  // whole optimiser state; the same on all ranks, each writes its share
 };
 
@@ -47,6 +49,7 @@ struct Loaded {
   State state;
   std::string config_json;
   std::map<std::string, Tensor> model, optimizer;  // optimiser state joined from all P files
+  std::map<std::string, Tensor> ema;               // empty: the run did not average its weights
 };
 // Checksums are verified first: data error naming the damaged or missing file.
 Loaded load(const std::string& checkpoint);

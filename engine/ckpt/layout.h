@@ -13,6 +13,7 @@
 namespace spn::ckpt {
 
 inline constexpr const char* kModelFile = "model.safetensors";
+inline constexpr const char* kEmaFile = "ema.safetensors";
 inline constexpr const char* kConfigFile = "config.json";
 inline constexpr const char* kStateFile = "state.json";
 inline constexpr const char* kLatestFile = "latest";

@@ -33,7 +33,7 @@ std::string problem_of(const std::string& path, const FileSum& want) {
 
 std::vector<std::string> check_files(const std::string& checkpoint, const StateFile& s) {
   const auto ranks = static_cast<std::size_t>(s.state.world_size);
-  if (s.state.world_size < 1 || s.files.size() != ranks + 2)
+  if (s.state.world_size < 1 || s.files.size() != ranks + 2 + s.files.count(kEmaFile))
     return {fmt::format("{}/{}: expected the files of {} ranks, got {} files", checkpoint, kStateFile,
                         s.state.world_size, s.files.size())};
   std::vector<std::string> problems;
@@ -74,6 +74,7 @@ Loaded load(const std::string& checkpoint) {
   l.state = s.state;
   l.config_json = read_text(checkpoint + "/" + kConfigFile);
   read_all(checkpoint + "/" + kModelFile, l.model);
+  if (s.files.count(kEmaFile) != 0) read_all(checkpoint + "/" + kEmaFile, l.ema);
   for (int r = 0; r < s.state.world_size; ++r)
     read_all(checkpoint + "/" + optimizer_file(r, s.state.world_size), l.optimizer);
   return l;

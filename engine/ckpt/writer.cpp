@@ -57,6 +57,12 @@ std::string write_own_files(dist::Comm& comm, const std::string& folder, const S
   write_safetensors(folder + "/" + kModelFile, s.model, {{"spotniche_version", s.state.spotniche_version}},
                     WriteMode::direct);
   fault_point("model written");
+  if (!s.ema.empty()) {
+    write_safetensors(folder + "/" + kEmaFile, s.ema, {{"spotniche_version", s.state.spotniche_version}},
+                      WriteMode::direct);
+    lines += summary_line(folder, kEmaFile);
+    fault_point("ema written");
+  }
   FileWriter config(folder + "/" + kConfigFile);
   config.write(s.config_json);
   config.finish();

@@ -13,6 +13,7 @@ namespace spn::eval {
 using Embeddings = std::array<std::vector<float>, models::kEmbeddings>;
 
 // No dropout, no augmentation, running batch statistics.
-Embeddings embed_batch(const models::StAlign& model, const models::Batch& batch, Device device = {});
+Embeddings embed_batch(const models::StAlign& model, const models::Batch& batch, DType compute = DType::f32,
+                       Device device = {});
 
 }  // namespace spn::eval

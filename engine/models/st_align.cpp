@@ -99,17 +99,18 @@ std::array<Var, kEmbeddings> StAlign::embed(const Inputs& in, const nn::Context&
   require("spot_gene", in.spot_gene, {batch, config_.spot_gene_width});
   require("niche_gene", in.niche_gene, {batch, config_.genes});
 
-  const Var genes(in.spot_gene);
+  const auto input = [&](const Tensor& t) { return Var(t.to(c.compute)); };  // layers follow their input's dtype
+  const Var genes = input(in.spot_gene);
   std::array<Var, kEmbeddings> tokens;
-  tokens[spot_image] = spot_image_tokens_(resnet_(Var(in.spot_image), c));
+  tokens[spot_image] = spot_image_tokens_(resnet_(input(in.spot_image), c));
   tokens[spot_gene] = spot_gene_tokens_(config_.spot_gene_encoder == "mlp" ? spot_gene_mlp_(genes) : genes);
-  tokens[niche_image] = encode_niche_image(Var(in.niche_image), c);
-  tokens[niche_gene] = encode_niche_gene(Var(in.niche_gene), c);
+  tokens[niche_image] = encode_niche_image(input(in.niche_image), c);
+  tokens[niche_gene] = encode_niche_gene(input(in.niche_gene), c);
   tokens[spot] = spot_fusion_(tokens[spot_image], tokens[spot_gene], c);
   tokens[niche] = niche_fusion_(tokens[niche_image], tokens[niche_gene], c);
   std::array<Var, kEmbeddings> out;
   for (std::size_t e = 0; e < kEmbeddings; ++e)
-    out[e] = heads_[e](ops::reshape(tokens[e], {batch, config_.tokens * config_.token_width}));
+    out[e] = ops::cast(heads_[e](ops::reshape(tokens[e], {batch, config_.tokens * config_.token_width})), DType::f32);
   return out;
 }
 

@@ -23,7 +23,7 @@ struct Target {
 inline constexpr Target kTargets[3] = {
     {"spot", spot_image, spot_gene}, {"niche", niche_image, niche_gene}, {"cross", spot, niche}};
 
-// One batch of normalised inputs on the model's device.
+// One batch of normalised inputs on the model's device; images may be bf16.
 struct Inputs {
   Tensor spot_image;   // f32 [B,3,S,S]
   Tensor niche_image;  // f32 [B,3,N,N]
@@ -38,7 +38,7 @@ class StAlign {
  public:
   StAlign(const Config& config, std::uint64_t seed, Device device = {});
 
-  // Six embeddings [B,E], not normalised.
+  // Six embeddings [B,E] in fp32, not normalised; everything before them in c.compute.
   std::array<Var, kEmbeddings> embed(const Inputs& in, const nn::Context& c) const;
   // 1/τ of a target [1]: exp(logit_scale) clamped to 100, or the constant.
   Var inverse_temperature(int target) const;

@@ -23,8 +23,8 @@ Var ViT::operator()(const Var& image, const nn::Context& c) const {
   const std::int64_t batch = image.dim(0), grid = size_.px / size_.patch;
   // channels-last in memory: rows of [B, grid², width] already
   const Var patches = ops::reshape(ops::permute(patch_(image), {0, 2, 3, 1}), {batch, grid * grid, size_.width});
-  const Var cls = ops::expand(cls_token_, {batch, 1, size_.width});
-  Var x = ops::add(ops::concat({cls, patches}, 1), pos_embed_);
+  const Var cls = ops::expand(ops::cast(cls_token_, patches.dtype()), {batch, 1, size_.width});
+  Var x = ops::add(ops::concat({cls, patches}, 1), ops::cast(pos_embed_, patches.dtype()));
   for (const nn::Block& block : blocks_) x = block(x, c);
   // only the class token is read: normalise that row alone
   return norm_(ops::contiguous(ops::select(x, 1, 0)));

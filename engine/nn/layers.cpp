@@ -108,10 +108,10 @@ Var Block::operator()(Var x, const Context& c) const {
   const double p = size.dropout;
   Var a = ops::self_attention(qkv(norm1(x)), static_cast<int>(size.heads), c.dropout(id_weights, p));
   a = ops::dropout(proj(a), c.dropout(id_proj, p));
-  x = ops::add(x, ls1 ? ops::mul(a, ls1) : a);
+  x = ops::add(x, ls1 ? ops::mul(a, ops::cast(ls1, a.dtype())) : a);
   Var m = ops::dropout(fc1(norm2(x), ops::Activation::gelu), c.dropout(id_fc1, p));
   m = ops::dropout(fc2(m), c.dropout(id_fc2, p));
-  return ops::add(x, ls2 ? ops::mul(m, ls2) : m);
+  return ops::add(x, ls2 ? ops::mul(m, ops::cast(ls2, m.dtype())) : m);
 }
 
 }  // namespace spn::nn

@@ -17,6 +17,7 @@ struct Context {
   dist::Comm* comm = nullptr;     // batch statistics are taken over its ranks; null: over this rank
   bool batch_statistics = true;   // training: batch norm by the batch; false: by the running statistics (frozen)
   bool update_running = true;     // false in the embedding pass of micro-batching
+  DType compute = DType::f32;     // of activations; parameters, statistics, losses and gradients of weights stay fp32
 
   ops::DropoutKey dropout(std::uint32_t layer, double p) const {
     return {seed, step, layer, first_sample, training ? p : 0.0};

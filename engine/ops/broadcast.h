@@ -6,18 +6,20 @@
 
 namespace spn::ops {
 
-// Sums g over the dims along which a tensor of shape `to` was broadcast to g's shape.
-inline Tensor sum_to(const Tensor& g, const Shape& to) {
-  if (g.shape() == to) return g;
+// Sums g over the dims along which a tensor of shape `to` was broadcast to g's shape. into: g's dtype, or fp32 for
+// bf16.
+inline Tensor sum_to(const Tensor& g, const Shape& to, DType into) {
+  if (g.shape() == to) return g.to(into);
   Shape keep;
   for (int d = 0; d < g.ndim(); ++d) {
     const int own = d - (g.ndim() - to.ndim());
     keep.push_back(own < 0 ? 1 : to[own]);
   }
-  Tensor y = Tensor::empty(keep, g.dtype(), g.device());
+  Tensor y = Tensor::empty(keep, into, g.device());
   kernels::run<&kernels::Table::reduce>({.kind = kernels::ReduceKind::sum, .x = g, .y = y});
   return y.reshape(to);
 }
+inline Tensor sum_to(const Tensor& g, const Shape& to) { return sum_to(g, to, g.dtype()); }
 
 inline Tensor apply(kernels::BinaryOp op, const Tensor& a, const Tensor& b, const Tensor& y) {
   kernels::run<&kernels::Table::binary>({.op = op, .a = a.expand(y.shape()), .b = b.expand(y.shape()), .y = y});

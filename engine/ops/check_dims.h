@@ -17,4 +17,12 @@ inline void check_same_dtype(const char* op, const Var& a, const Var& b) {
         name_of(b.dtype()));
 }
 
+// A parameter's dtype is its input's, or fp32 beside bf16: the master weight, which the op rounds for its products and
+// whose gradient stays fp32.
+inline void check_parameter_dtype(const char* op, const char* what, const Var& p, const Var& x) {
+  check(p.dtype() == x.dtype() || (x.dtype() == DType::bf16 && p.dtype() == DType::f32), op,
+        "expected {} in {} (or f32 beside bf16), got {}; cast one of them", what, name_of(x.dtype()),
+        name_of(p.dtype()));
+}
+
 }  // namespace spn::ops

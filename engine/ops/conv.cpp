@@ -16,10 +16,10 @@ namespace {
 template <class Back>
 Var convolve(const char* op, const Var& x, const Tensor& in4, const Var& w, const Tensor& w4, const Var& bias,
              const ConvShape& conv, Back back) {
-  check_same_dtype(op, x, w);
+  check_parameter_dtype(op, "w", w, x);
   if (bias) {
     check_dims(op, "bias", bias, {w.dim(0)});
-    check_same_dtype(op, x, bias);
+    check_same_dtype(op, w, bias);
   }
   check(conv.stride > 0 && conv.pad >= 0, op, "expected stride of at least 1 and pad of at least 0, got {} and {}",
         conv.stride, conv.pad);
@@ -28,17 +28,18 @@ Var convolve(const char* op, const Var& x, const Tensor& in4, const Var& w, cons
           "expected x at least as large as the kernel {} (pad {}), got {}", w.shape().str(), conv.pad, x.shape().str());
   const std::int64_t height = (in4.dim(2) + 2 * conv.pad_h() - w4.dim(2)) / conv.stride_h() + 1,
                      width = (in4.dim(3) + 2 * conv.pad - w4.dim(3)) / conv.stride + 1;
-  const Tensor in = in4.channels_last(), weights = w4.contiguous();
+  // rounded once beside bf16: the backward uses the same
+  const Tensor in = in4.channels_last(), weights = w4.to(in4.dtype()).contiguous();
   Tensor y = Tensor::empty_channels_last({in.dim(0), w.dim(0), height, width}, in.dtype(), in.device());
   const Tensor b = bias ? bias.value().contiguous() : Tensor();
   run<&Table::conv_fwd>({.conv = conv, .x = in, .w = weights, .bias = b, .y = y});
   return record(op, conv.one_dim ? y.select(2, 0).contiguous() : y, {x, w, bias},
-                [in, weights, conv, back, w_shape = w.shape()](const Tensor& dy, Grads& g) {
+                [in, weights, conv, back, w_shape = w.shape(), master = w.dtype()](const Tensor& dy, Grads& g) {
                   const Tensor dy4 = conv.one_dim ? dy.unsqueeze(2).channels_last() : dy.channels_last();
                   Tensor dx, dw, db;
                   if (g.wants(0)) dx = Tensor::empty_channels_last(in.shape(), in.dtype(), in.device());
-                  if (g.wants(1) || g.wants(2)) dw = Tensor::empty(weights.shape(), in.dtype(), in.device());
-                  if (g.wants(2)) db = Tensor::empty({w_shape[0]}, in.dtype(), in.device());
+                  if (g.wants(1) || g.wants(2)) dw = Tensor::empty(weights.shape(), master, in.device());
+                  if (g.wants(2)) db = Tensor::empty({w_shape[0]}, master, in.device());
                   run<&Table::conv_bwd>({.conv = conv, .x = in, .w = weights, .dy = dy4, .dx = dx, .dw = dw, .db = db});
                   if (dx) g.set(0, back(dx));
                   if (dw) g.set(1, dw.reshape(w_shape));

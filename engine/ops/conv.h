@@ -1,4 +1,5 @@
-// Convolutions (cross-correlation, PyTorch's convention).
+// Convolutions (cross-correlation, PyTorch's convention). Beside x in bf16, w and bias may be fp32 master weights: w is
+// rounded for the products, gradients come in fp32.
 #pragma once
 
 #include "engine/autograd/var.h"

@@ -20,11 +20,12 @@ Tensor rows(const Tensor& x) {
   return x.reshape({lead.numel(), x.dim(-1)});
 }
 
-Tensor product(const Tensor& a, const Tensor& b, const Shape& shape) {
-  const Tensor c = Tensor::empty(shape, a.dtype(), a.device());
+Tensor product(const Tensor& a, const Tensor& b, const Shape& shape, DType into) {
+  const Tensor c = Tensor::empty(shape, into, a.device());
   run<&Table::gemm>({.a = a, .b = b, .c = c});
   return c;
 }
+Tensor product(const Tensor& a, const Tensor& b, const Shape& shape) { return product(a, b, shape, a.dtype()); }
 
 Shape batch_of(const Tensor& t) { return Shape(std::span(t.shape().begin(), static_cast<std::size_t>(t.ndim() - 2))); }
 
@@ -61,12 +62,12 @@ Var linear(const Var& x, const Var& w, const Var& bias, Activation act) {
         x.shape().str(), w.shape().str());
   check(x.dim(-1) == w.dim(1), "linear", "expected x [..., {}] for w {}, got {}", w.dim(1), w.shape().str(),
         x.shape().str());
-  check_same_dtype("linear", x, w);
+  check_parameter_dtype("linear", "w", w, x);
   if (bias) {
     check_dims("linear", "bias", bias, {w.dim(0)});
     check_same_dtype("linear", w, bias);
   }
-  const Tensor in = x.value(), weight = w.value();
+  const Tensor in = x.value(), weight = w.value().to(x.dtype());  // rounded once: the backward uses the same
   Shape shape = in.shape();
   shape[-1] = w.dim(0);
   const Tensor y = Tensor::empty(shape, in.dtype(), in.device());
@@ -82,7 +83,7 @@ Var linear(const Var& x, const Var& w, const Var& bias, Activation act) {
                      .act = split ? Activation::none : act});
   if (split) run<&Table::unary_fwd>({.op = UnaryOp::gelu, .x = before, .y = y});
   const Tensor kept = act == Activation::none ? Tensor() : before;
-  return record("linear", y, {x, w, bias}, [in, weight, kept, act](const Tensor& dy_any, Grads& g) {
+  return record("linear", y, {x, w, bias}, [in, weight, kept, act, master = w.dtype()](const Tensor& dy_any, Grads& g) {
     Tensor dy = dy_any.contiguous();
     if (act != Activation::none) {
       const Tensor masked = Tensor::empty_like(dy);
@@ -93,8 +94,8 @@ Var linear(const Var& x, const Var& w, const Var& bias, Activation act) {
     const std::int64_t out = weight.dim(0), width = weight.dim(1);
     const Tensor d = rows(dy);
     if (g.wants(0)) g.set(0, product(d, weight, {d.dim(0), width}).reshape(in.shape()));
-    if (g.wants(1)) g.set(1, product(d.transpose(0, 1), rows(in), {out, width}));
-    if (g.wants(2)) g.set(2, sum_to(d, {out}));
+    if (g.wants(1)) g.set(1, product(d.transpose(0, 1), rows(in), {out, width}, master));
+    if (g.wants(2)) g.set(2, sum_to(d, {out}, master));
   });
 }
 

@@ -31,6 +31,7 @@ Var any_softmax(const Var& x, bool log) {
 Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) {
   check_dims("layer_norm", "w", w, {x.dim(-1)});
   check_dims("layer_norm", "b", b, {x.dim(-1)});
+  check_parameter_dtype("layer_norm", "w", w, x);
   check_same_dtype("layer_norm", w, b);
   const Tensor in = x.value().contiguous();
   Tensor y = Tensor::empty(in.shape(), in.dtype(), in.device()), mean = rows_of(in), rstd = rows_of(in);

@@ -5,7 +5,7 @@
 
 namespace spn::ops {
 
-// x [..., n], w and b [n].
+// x [..., n], w and b [n] of x's dtype, or fp32 beside bf16.
 Var layer_norm(const Var& x, const Var& w, const Var& b, double eps);
 Var softmax(const Var& x);
 Var log_softmax(const Var& x);

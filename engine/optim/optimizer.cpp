@@ -1,8 +1,8 @@
 #include "engine/optim/optimizer.h"
 
 #include <cmath>
-#include <set>
 
+#include "engine/ckpt/restore.h"
 #include "engine/optim/clip.h"
 
 namespace spn::optim {
@@ -30,29 +30,7 @@ void Optimizer::zero_grad() const {
 }
 
 void Optimizer::load_state(const std::map<std::string, Tensor>& saved, const std::string& source) {
-  std::string problems;
-  int count = 0;
-  const auto problem = [&](const std::string& text) {
-    if (++count <= 20) problems += "\n  " + text;
-  };
-  std::set<std::string> known;
-  for (const auto& [name, t] : state_) {
-    known.insert(name);
-    const auto it = saved.find(name);
-    if (it == saved.end())
-      problem("missing " + name);
-    else if (!(it->second.shape() == t.shape()) || it->second.dtype() != t.dtype())
-      problem(fmt::format("{}: expected {} {}, got {} {}", name, name_of(t.dtype()), t.shape().str(),
-                          name_of(it->second.dtype()), it->second.shape().str()));
-  }
-  for (const auto& [name, t] : saved)
-    if (known.count(name) == 0) problem("unexpected " + name);
-  if (count > 0)
-    fail_data("optim",
-              "the optimiser state of {} does not fit: {} tensors differ; resume with the same model, optimiser "
-              "and frozen parts:{}",
-              source, count, problems);
-  for (const auto& [name, t] : state_) t.copy_from(saved.at(name).to(t.device()));
+  ckpt::restore("optim", "the optimiser state", state_, saved, source);
 }
 
 StepResult Optimizer::step(const StepArgs& args) {

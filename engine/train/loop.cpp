@@ -14,7 +14,7 @@ std::vector<ckpt::NamedTensor> model_state(const models::StAlign& model) {
 }
 
 void save(const models::StAlign& model, const optim::Optimizer& optimizer, dist::Comm& world, RunLog& log,
-          const LoopOptions& o, std::int64_t steps_done, std::int64_t epoch) {
+          const LoopOptions& o, const optim::Ema* ema, std::int64_t steps_done, std::int64_t epoch) {
   const Stopwatch watch;
   ckpt::Snapshot s;
   s.state.step = steps_done;
@@ -27,6 +27,7 @@ void save(const models::StAlign& model, const optim::Optimizer& optimizer, dist:
   s.state.spotniche_version = o.spotniche_version;
   s.config_json = o.config_json;
   s.model = model_state(model);
+  if (ema != nullptr) s.ema = ema->state();
   s.optimizer = optimizer.state();
   const std::string folder = ckpt::save(world, o.run_dir, s, o.keep_checkpoints);
   log.event("checkpoint", {{"step", steps_done}, {"folder", folder}, {"seconds", watch.seconds()}});
@@ -50,7 +51,7 @@ Metrics make_metrics(const StepReport& r, const Batch& batch, const optim::StepA
 }  // namespace
 
 ckpt::State restore(const std::string& checkpoint, models::StAlign& model, optim::Optimizer& optimizer,
-                    const LoopOptions& o) {
+                    const LoopOptions& o, optim::Ema* ema) {
   const ckpt::Loaded loaded = ckpt::load(checkpoint);
   const ckpt::State& s = loaded.state;
   if (s.pack_fingerprint != o.pack_fingerprint)
@@ -64,12 +65,20 @@ ckpt::State restore(const std::string& checkpoint, models::StAlign& model, optim
                s.global_batch, o.global_batch);
   model.registry().load(loaded.model, checkpoint + "/model.safetensors");
   optimizer.load_state(loaded.optimizer, checkpoint);
+  if (ema == nullptr) {
+    if (!loaded.ema.empty()) log::info("{} holds averaged weights; without --ema-decay they end here", checkpoint);
+  } else if (loaded.ema.empty()) {
+    ema->restart();
+    log::info("{} holds no averaged weights: the average starts from its weights, at step {}", checkpoint, s.step);
+  } else {
+    ema->load_state(loaded.ema, checkpoint + "/ema.safetensors");
+  }
   return s;
 }
 
 LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& optimizer, BatchSource& source,
                  dist::Comm& world, RunLog& log, const LoopOptions& o, std::int64_t first_step,
-                 const std::function<bool()>& stop_requested) {
+                 const std::function<bool()>& stop_requested, optim::Ema* ema) {
   if (first_step >= o.steps) log::info("nothing left to do: {} of {} steps are done", first_step, o.steps);
   for (std::int64_t step = first_step; step < o.steps; ++step) {
     const Stopwatch step_time;
@@ -78,6 +87,7 @@ LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& opt
     check(batch.step == step, "loop", "expected the batch of step {}, got {}", step, batch.step);
     const optim::StepArgs args{o.lr.at(step), o.weight_decay.at(step), o.clip_norm};
     const StepReport report = trainer.step(batch, args);
+    if (ema != nullptr && !report.skipped) ema->update();
     Metrics m = make_metrics(report, batch, args, o);
     m.data_s = data_s;
     m.step_s = step_time.seconds();
@@ -91,7 +101,7 @@ LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& opt
     const bool stop = dist::any(world, stop_requested());
     if (stop) log.event("signal", {{"step", step + 1}});
     const bool due = o.checkpoint_every > 0 && (step + 1) % o.checkpoint_every == 0;
-    if (stop || due || step + 1 == o.steps) save(model, optimizer, world, log, o, step + 1, batch.epoch);
+    if (stop || due || step + 1 == o.steps) save(model, optimizer, world, log, o, ema, step + 1, batch.epoch);
     if (stop && step + 1 < o.steps) return LoopEnd::stopped;
   }
   return LoopEnd::finished;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engine/ckpt/checkpoint.h"
+#include "engine/optim/ema.h"
 #include "engine/optim/schedule.h"
 #include "engine/train/run_log.h"
 #include "engine/train/trainer.h"
@@ -27,15 +28,17 @@ struct LoopOptions {
 
 enum class LoopEnd : std::uint8_t { finished, stopped };
 
-// Puts a checkpoint's weights and optimiser state in place and returns its state. Data error when the pack or the model
-// is not the one that it was trained on; usage error when seed or global batch differ.
+// Puts a checkpoint's weights and optimiser state in place, and averaged weights in ema where that is given (without
+// any in the checkpoint, the average starts from the weights, which is logged); returns its state. Data error when the
+// pack or the model is not the one that it was trained on; usage error when seed or global batch differ.
 ckpt::State restore(const std::string& checkpoint, models::StAlign& model, optim::Optimizer& optimizer,
-                    const LoopOptions& options);
+                    const LoopOptions& options, optim::Ema* ema = nullptr);
 
 // Runs steps [first_step, options.steps). stop_requested is asked after every step, on every rank; when any rank says
-// yes, all save a checkpoint and return `stopped`. Collective. The end is always a checkpoint.
+// yes, all save a checkpoint and return `stopped`. Collective. The end is always a checkpoint. ema, when given, is
+// updated after every step that was not skipped, and saved.
 LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& optimizer, BatchSource& source,
                  dist::Comm& world, RunLog& log, const LoopOptions& options, std::int64_t first_step,
-                 const std::function<bool()>& stop_requested);
+                 const std::function<bool()>& stop_requested, optim::Ema* ema = nullptr);
 
 }  // namespace spn::train

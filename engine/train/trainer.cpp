@@ -34,8 +34,8 @@ models::Inputs Trainer::inputs(const Batch& batch, std::int64_t first, std::int6
   augment.first_sample = batch.first_sample + first;
   const auto part = [&](const Tensor& t) { return t.narrow(0, first, rows).to(options_.device); };
   models::Inputs in;
-  in.spot_image = ops::image_embed(part(batch.spot_image), augment);
-  in.niche_image = ops::image_embed(part(batch.niche_image), augment);
+  in.spot_image = ops::image_embed(part(batch.spot_image), augment, options_.compute);
+  in.niche_image = ops::image_embed(part(batch.niche_image), augment, options_.compute);
   in.spot_gene = part(batch.spot_gene);
   in.niche_gene = part(batch.niche_gene);
   return in;
@@ -66,6 +66,7 @@ StepReport Trainer::step(const Batch& batch, const optim::StepArgs& args) {
     c.step = batch.step;
     c.first_sample = batch.first_sample + part * rows;
     c.update_running = update_running;
+    c.compute = options_.compute;
     const auto z = model_.embed(inputs(batch, part * rows, rows), c);
     return std::vector<Var>(z.begin(), z.end());
   };

@@ -21,6 +21,7 @@ struct TrainerOptions {
   std::int64_t max_negatives = 0;  // 0: all of the global batch
   std::int64_t micro_batch = 0;    // rows of a rank embedded at once; 0: all of them
   std::uint64_t seed = 42;
+  DType compute = DType::f32;  // or bf16, with fp32 weights, statistics, losses and reductions
   Device device;
 };
 

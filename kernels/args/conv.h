@@ -22,7 +22,7 @@ struct ConvFwd {
   auto views() const { return std::array{&x, &w, &bias, &y}; }
 };
 
-// Absent outputs are skipped.
+// Absent outputs are skipped. For x and dy in bf16, dw and db may be f32, and so may the bias above.
 struct ConvBwd {
   ConvShape conv;
   View x, w, dy, dx, dw, db;

@@ -11,6 +11,7 @@ namespace spn::kernels {
 enum class Activation : std::uint8_t { none, relu, gelu };
 
 // c[…,m,n] = act(a[…,m,k] · b[…,k,n] + bias[n]) + (accumulate ? c : 0). Leading dims are a batch, equal or extent 1.
+// a and b have one dtype, c the same or, for bf16, f32; bias c's, or f32 beside bf16. Sums are f32 or better.
 // Transposition is a matter of strides; c has unit stride in n. act only without accumulate.
 struct Gemm {
   View a, b, c, bias;

@@ -7,7 +7,8 @@
 
 namespace spn::kernels {
 
-// y = (x − mean) / sqrt(var + eps) · w + b; mean and rstd [rows] fp32 (f64 for f64) are saved for the backward.
+// y = (x − mean) / sqrt(var + eps) · w + b; mean and rstd [rows] fp32 (f64 for f64) are saved for the backward. w and b
+// have x's dtype, or are fp32 beside bf16; dw and db as they.
 struct LayerNormFwd {
   View x, w, b, y, mean, rstd;
   double eps = 1e-5;

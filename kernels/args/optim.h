@@ -43,6 +43,19 @@ struct Sgd {
   }
 };
 
+// y += weight · (x − y): contiguous, of equal shape and dtype.
+struct LerpPair {
+  View y, x;
+};
+struct Lerp {
+  std::span<const LerpPair> pairs;
+  double weight = 0;  // in [0, 1]
+  std::array<const View*, 2> views() const {
+    if (pairs.empty()) return {};
+    return {&pairs[0].y, &pairs[0].x};
+  }
+};
+
 // out [1] f64 = Σ x² over all views.
 struct SumOfSquares {
   std::span<const View> x;

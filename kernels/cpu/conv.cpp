@@ -5,6 +5,7 @@
 #include "kernels/cpu/dnnl.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/widen.h"
 #include "kernels/cpu/workspace.h"
 
 namespace spn::kernels::cpu {
@@ -87,7 +88,7 @@ void Plan::run(std::initializer_list<void*> data) const {
   stream.wait();
 }
 
-// The oneDNN side of one shape. `compute` is bf16 only where this CPU and oneDNN have a bf16 convolution.
+// The oneDNN side of one shape.
 struct Problem {
   memory::dims src, wei, bias, dst, strides, padding;
   Problem(const ConvShape& conv, const Sizes& s)
@@ -132,7 +133,8 @@ struct Problem {
   }
 };
 
-// make(dtype) for the given dtype, or in f32 where oneDNN has no primitive for bf16 (activations are converted then).
+// make(dtype) for the given dtype, or in f32 where oneDNN has no primitive for bf16 on a CPU that multiplies it
+// (reorders convert then).
 template <class Make>
 Plan native_or_f32(dt t, Make&& make) {
   if (t == dt::bf16) {
@@ -277,6 +279,11 @@ void conv_fwd(const ConvFwd& o) {
   const Sizes s = sizes(o.conv, o.x, o.w, o.y, "conv_fwd");
   if (o.y.numel() == 0) return;
   if (o.x.dtype == DType::f64) return forward_f64(o, s);
+  if (o.x.dtype == DType::bf16 && !dnnl_multiplies_bf16()) {
+    Widened f;
+    conv_fwd({.conv = o.conv, .x = f.in(o.x), .w = f.in(o.w), .bias = f.in(o.bias), .y = f.out(o.y)});
+    return f.round_back();
+  }
   dnnl_call("conv_fwd", [&] { forward_plan(o, s).run({o.x.data, o.w.data, o.y.data, o.bias.data}); });
 }
 
@@ -288,6 +295,17 @@ void conv_bwd(const ConvBwd& o) {
     return;
   }
   if (o.dy.dtype == DType::f64) return backward_f64(o, s);
+  if (o.dy.dtype == DType::bf16 && !dnnl_multiplies_bf16()) {
+    Widened f;
+    conv_bwd({.conv = o.conv,
+              .x = o.dw ? f.in(o.x) : o.x,  // else only its shape is read
+              .w = f.in(o.w),
+              .dy = f.in(o.dy),
+              .dx = f.out(o.dx),
+              .dw = f.out(o.dw),
+              .db = f.out(o.db)});
+    return f.round_back();
+  }
   dnnl_call("conv_bwd", [&] {
     if (o.dx && is_product(o.conv, s) && o.dy.dtype == DType::f32) {
       backward_data_product(o, s);

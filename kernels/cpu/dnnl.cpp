@@ -13,6 +13,17 @@ dnnl::stream& dnnl_stream() {
   return stream;
 }
 
+bool dnnl_multiplies_bf16() {
+  static const bool yes = [] {
+    switch (dnnl::get_effective_cpu_isa()) {
+      case dnnl::cpu_isa::avx512_core_bf16:
+      case dnnl::cpu_isa::avx512_core_amx: return true;
+      default: return false;
+    }
+  }();
+  return yes;
+}
+
 dnnl::memory::data_type dnnl_type(DType t) {
   using dt = dnnl::memory::data_type;
   switch (t) {

@@ -17,6 +17,11 @@ namespace spn::kernels::cpu {
 const dnnl::engine& dnnl_engine();
 dnnl::stream& dnnl_stream();
 
+// Whether bf16 goes to oneDNN as it is: true where the CPU has instructions for it (AVX-512 BF16, AMX) and
+// ONEDNN_MAX_CPU_ISA does not forbid them. Elsewhere products and convolutions widen bf16 to f32 (widen.h), also where
+// oneDNN would emulate them.
+bool dnnl_multiplies_bf16();
+
 // Throws for i64 and f64, which oneDNN 2.6 does not compute with.
 dnnl::memory::data_type dnnl_type(DType t);
 inline dnnl::memory::dims dnnl_dims(const Shape& s) { return {s.begin(), s.end()}; }

@@ -45,7 +45,13 @@ inline void load8(const bf16* p, f32x8& v) {
 inline void store8(float* p, const f32x8& v) { std::memcpy(p, &v, sizeof v); }
 inline void store8(double* p, const f64x8& v) { std::memcpy(p, &v, sizeof v); }
 inline void store8(bf16* p, const f32x8& v) {
-  for (int i = 0; i < 8; ++i) p[i] = bf16(v[i]);
+  using u16x8 = std::uint16_t __attribute__((vector_size(16)));
+  using u32x8 = std::uint32_t __attribute__((vector_size(32)));
+  u32x8 u;
+  std::memcpy(&u, &v, sizeof u);
+  const u32x8 even = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16, nan = (u >> 16) | 0x40u;  // as bf16(float)
+  const u16x8 h = __builtin_convertvector((u & 0x7fffffffu) > 0x7f800000u ? nan : even, u16x8);
+  std::memcpy(static_cast<void*>(p), &h, sizeof h);
 }
 
 // What a kernel computes in: f32 for f32 and bf16, f64 for f64.

@@ -1,10 +1,11 @@
-// Matrix products: oneDNN in f32 (bf16 is widened to f32 scratch and rounded once at the end), an own blocked loop in
-// f64, which exists for gradient checks and reference results.
+// Matrix products: oneDNN in f32, and in bf16 where the CPU multiplies it (elsewhere bf16 is widened to f32 and rounded
+// once at the end); an own blocked loop in f64, which exists for gradient checks and reference results.
 #include "kernels/cpu/dnnl.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scalar.h"
 #include "kernels/cpu/scratch.h"
+#include "kernels/cpu/widen.h"
 #include "kernels/math/unary.h"
 
 namespace spn::kernels::cpu {
@@ -12,7 +13,7 @@ namespace {
 
 template <class T>
 T* scratch(int slot, std::int64_t n) {
-  static thread_local std::array<Scratch<T>, 4> memory;
+  static thread_local std::array<Scratch<T>, 3> memory;
   return memory[static_cast<std::size_t>(slot)].get(n);
 }
 
@@ -92,6 +93,7 @@ void flatten(View& a, View& b, View& c) {
 struct Product {
   dnnl::memory::desc a, b, c, bias;
   dnnl::matmul run;
+  bool fast = true;  // false: oneDNN has only its plain loops for this one
 };
 
 Product build(const View& a, const View& b, const View& c, const View& bias, Activation act, bool accumulate) {
@@ -111,39 +113,46 @@ Product build(const View& a, const View& b, const View& c, const View& bias, Act
     dnnl::memory::dims st(dims.size(), c.dim(-1));
     st.back() = 1;
     p.bias = {dims, dnnl_type(bias.dtype), st};
-    p.run = dnnl::matmul({{p.a, p.b, p.bias, p.c}, attr, dnnl_engine()});
-  } else {
-    p.run = dnnl::matmul({{p.a, p.b, p.c}, attr, dnnl_engine()});
   }
+  const dnnl::matmul::desc d = bias ? dnnl::matmul::desc(p.a, p.b, p.bias, p.c) : dnnl::matmul::desc(p.a, p.b, p.c);
+  const bool may_lack = a.dtype == DType::bf16;
+  const dnnl::matmul::primitive_desc pd(d, attr, dnnl_engine(), may_lack);
+  p.fast = !may_lack || (pd.get(true) != nullptr && !std::string_view(pd.impl_info_str()).starts_with("ref"));
+  if (p.fast) p.run = dnnl::matmul(pd);
   return p;
 }
 
-void gemm_f32(View a, View b, View c, const View& bias, Activation act, bool accumulate) {
+// False: nothing was done, since oneDNN has no fast bf16 product of these layouts.
+bool gemm_dnnl(View a, View b, View c, const View& bias, Activation act, bool accumulate) {
   flatten(a, b, c);
-  if (!good_for_dnnl(a)) a = packed<float>(a, 0);
-  if (!good_for_dnnl(b)) b = packed<float>(b, 1);
+  const bool half = a.dtype == DType::bf16;
+  if (!good_for_dnnl(a)) a = half ? packed<bf16>(a, 0) : packed<float>(a, 0);
+  if (!good_for_dnnl(b)) b = half ? packed<bf16>(b, 1) : packed<float>(b, 1);
   a = tidy(a);
   b = tidy(b);
   c = tidy(c);
   static thread_local DnnlCache<Product> cache;
-  dnnl_call("gemm", [&] {
+  return dnnl_call("gemm", [&] {
     DnnlKey key;
-    key.add(a).add(b).add(c).add(bias ? 1 : 0).add(static_cast<int>(act)).add(accumulate ? 1 : 0);
+    key.add(a).add(b).add(c).add(bias ? 1 + static_cast<int>(bias.dtype) : 0);
+    key.add(static_cast<int>(act)).add(accumulate ? 1 : 0);
     Product& p = cache.get(key, [&] { return build(a, b, c, bias, act, accumulate); });
+    if (half && !p.fast) return false;
     std::unordered_map<int, dnnl::memory> args{{DNNL_ARG_SRC, dnnl_memory(p.a, a.data)},
                                                {DNNL_ARG_WEIGHTS, dnnl_memory(p.b, b.data)},
                                                {DNNL_ARG_DST, dnnl_memory(p.c, c.data)}};
     if (bias) args.emplace(DNNL_ARG_BIAS, dnnl_memory(p.bias, bias.data));
     p.run.execute(dnnl_stream(), args);
     dnnl_stream().wait();
+    return true;
   });
 }
 
 void gemm_bf16(const Gemm& g) {
-  const View a = packed<float>(g.a, 0), b = packed<float>(g.b, 1), c = packed<float>(g.c, 2);
-  const View bias = g.bias ? packed<float>(g.bias, 3) : View{};
-  gemm_f32(a, b, c, bias, g.act, g.accumulate);
-  copy({.x = c, .y = g.c});
+  if (dnnl_multiplies_bf16() && gemm_dnnl(g.a, g.b, g.c, g.bias, g.act, g.accumulate)) return;
+  Widened f;
+  gemm_dnnl(f.in(g.a), f.in(g.b), g.accumulate ? f.in_out(g.c) : f.out(g.c), f.in(g.bias), g.act, g.accumulate);
+  f.round_back();
 }
 
 double activate(Activation act, double v) {
@@ -192,8 +201,8 @@ void gemm(const Gemm& g) {
         "expected matrices, got {} · {} -> {}", a.shape.str(), b.shape.str(), c.shape.str());
   check(a.dim(-1) == b.dim(-2) && a.dim(-2) == c.dim(-2) && b.dim(-1) == c.dim(-1), "gemm",
         "expected [m,k] · [k,n] -> [m,n], got {} · {} -> {}", a.shape.str(), b.shape.str(), c.shape.str());
-  check(a.dtype == b.dtype && a.dtype == c.dtype, "gemm", "expected one dtype, got {}, {} and {}", name_of(a.dtype),
-        name_of(b.dtype), name_of(c.dtype));
+  check(a.dtype == b.dtype && (c.dtype == a.dtype || (a.dtype == DType::bf16 && c.dtype == DType::f32)), "gemm",
+        "expected one dtype (or bf16 to f32), got {}, {} and {}", name_of(a.dtype), name_of(b.dtype), name_of(c.dtype));
   check(c.strides[-1] == 1 || c.dim(-1) <= 1, "gemm", "expected c with unit stride in n, got strides {}",
         c.strides.str());
   check(!g.bias || (g.bias.ndim() == 1 && g.bias.dim(0) == c.dim(-1) && g.bias.is_contiguous()), "gemm",
@@ -219,7 +228,7 @@ void gemm(const Gemm& g) {
   else if (a.dtype == DType::bf16)
     gemm_bf16(g);
   else
-    gemm_f32(a, b, c, g.bias, g.act, g.accumulate);
+    gemm_dnnl(a, b, c, g.bias, g.act, g.accumulate);
 }
 
 }  // namespace spn::kernels::cpu

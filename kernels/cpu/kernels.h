@@ -62,6 +62,7 @@ void contrastive_bwd(const ContrastiveBwd&);
 // optim.cpp
 void adamw(const AdamW&);
 void sgd(const Sgd&);
+void lerp(const Lerp&);
 void sum_of_squares(const SumOfSquares&);
 
 }  // namespace spn::kernels::cpu

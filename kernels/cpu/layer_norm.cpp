@@ -9,11 +9,13 @@
 namespace spn::kernels::cpu {
 namespace {
 
-template <class T>
+// T: of the rows, W: of the parameters.
+template <class T, class W>
 void forward(const LayerNormFwd& a) {
   using C = compute_t<T>;
   const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
-  const T *x = a.x.ptr<T>(), *w = a.w.ptr<T>(), *b = a.b.ptr<T>();
+  const T* x = a.x.ptr<T>();
+  const W *w = a.w.ptr<W>(), *b = a.b.ptr<W>();
   T* y = a.y.ptr<T>();
   C *mean = a.mean.ptr<C>(), *rstd = a.rstd.ptr<C>();
   const C eps = static_cast<C>(a.eps), inv_n = C(1) / static_cast<C>(n);
@@ -42,11 +44,12 @@ void forward(const LayerNormFwd& a) {
   });
 }
 
-template <class T>
+template <class T, class W>
 void backward(const LayerNormBwd& a) {
   using C = compute_t<T>;
   const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
-  const T *x = a.x.ptr<T>(), *w = a.w.ptr<T>(), *dy = a.dy.ptr<T>();
+  const T *x = a.x.ptr<T>(), *dy = a.dy.ptr<T>();
+  const W* w = a.w.ptr<W>();
   const C *mean = a.mean.ptr<C>(), *rstd = a.rstd.ptr<C>();
   T* dx = a.dx ? a.dx.ptr<T>() : nullptr;
   const bool params = a.dw || a.db;
@@ -91,8 +94,8 @@ void backward(const LayerNormBwd& a) {
       sw += sums[2 * n * p + i];
       sb += sums[2 * n * p + n + i];
     }
-    if (a.dw) a.dw.ptr<T>()[i] = convert<T>(sw);
-    if (a.db) a.db.ptr<T>()[i] = convert<T>(sb);
+    if (a.dw) a.dw.ptr<W>()[i] = convert<W>(sw);
+    if (a.db) a.db.ptr<W>()[i] = convert<W>(sb);
   }
 }
 
@@ -108,12 +111,21 @@ void check_rows(const View& x, std::initializer_list<const View*> same, std::ini
           "expected a contiguous [{}], got {} with strides {}", x.dim(-1), v->shape.str(), v->strides.str());
 }
 
+// Parameters are of the rows' dtype, or f32 beside bf16 rows.
+template <class F>
+void visit(DType rows, DType parameters, F&& f) {
+  if (rows == DType::bf16 && parameters == DType::f32) return f(bf16{}, float{});
+  check(rows == parameters, "layer_norm", "expected parameters in {} (or f32 beside bf16), got {}", name_of(rows),
+        name_of(parameters));
+  visit_float(rows, "layer_norm", [&](auto e) { f(e, e); });
+}
+
 }  // namespace
 
 void layer_norm_fwd(const LayerNormFwd& a) {
   check_rows(a.x, {&a.y}, {&a.w, &a.b});
   if (a.x.numel() == 0) return;
-  visit_float(a.x.dtype, "layer_norm", [&](auto e) { forward<decltype(e)>(a); });
+  visit(a.x.dtype, a.w.dtype, [&](auto x, auto w) { forward<decltype(x), decltype(w)>(a); });
 }
 
 void layer_norm_bwd(const LayerNormBwd& a) {
@@ -123,7 +135,7 @@ void layer_norm_bwd(const LayerNormBwd& a) {
       if (*v && v->numel() != 0) copy({.value = 0, .y = *v});
     return;
   }
-  visit_float(a.x.dtype, "layer_norm", [&](auto e) { backward<decltype(e)>(a); });
+  visit(a.x.dtype, a.w.dtype, [&](auto x, auto w) { backward<decltype(x), decltype(w)>(a); });
 }
 
 }  // namespace spn::kernels::cpu

@@ -77,6 +77,15 @@ void sgd_chunk(const SgdParam& p, const Sgd& a, std::int64_t begin, std::int64_t
   }
 }
 
+template <class T>
+void lerp_chunk(const LerpPair& p, double weight, std::int64_t begin, std::int64_t end) {
+  T* __restrict y = static_cast<T*>(p.y.data);
+  const T* __restrict x = static_cast<const T*>(p.x.data);
+  const T part = static_cast<T>(weight);
+#pragma omp simd
+  for (std::int64_t i = begin; i < end; ++i) y[i] += part * (x[i] - y[i]);
+}
+
 inline double value_of(float x) { return static_cast<double>(x); }
 inline double value_of(double x) { return x; }
 inline double value_of(bf16 x) { return static_cast<double>(static_cast<float>(x)); }
@@ -130,6 +139,23 @@ void sgd(const Sgd& a) {
                   sgd_chunk<float>(p, a, c.begin, c.end);
                 else
                   sgd_chunk<double>(p, a, c.begin, c.end);
+              });
+}
+
+void lerp(const Lerp& a) {
+  check(a.weight >= 0 && a.weight <= 1, "lerp", "expected a weight in [0, 1], got {}", a.weight);
+  for (const LerpPair& p : a.pairs) {
+    check_floats("lerp", p.y);
+    check_like("lerp", "y", p.y, p.y);
+    check_like("lerp", "x", p.x, p.y);
+  }
+  over_chunks(chunks_of(a.pairs.size(), [&](std::size_t i) { return a.pairs[i].y.numel(); }),
+              [&](const Chunk& c, std::size_t) {
+                const LerpPair& p = a.pairs[c.tensor];
+                if (p.y.dtype == DType::f32)
+                  lerp_chunk<float>(p, a.weight, c.begin, c.end);
+                else
+                  lerp_chunk<double>(p, a.weight, c.begin, c.end);
               });
 }
 

@@ -91,15 +91,15 @@ double reduce_run(const T* x, std::int64_t stride, std::int64_t n) {
 }
 
 // The innermost dim of x is reduced: every output is a sum of runs.
-template <bool is_max, class T>
+template <bool is_max, class T, class Y>
 void reduce_rows(const View& xv, const View& yv, const Dims& kept, const Dims& reduced, double scale) {
   const T* x = xv.ptr<T>();
-  T* y = yv.ptr<T>();
+  Y* y = yv.ptr<Y>();
   const auto in = static_cast<std::size_t>(reduced.n - 1);
   const std::int64_t outputs = kept.count(), length = reduced.extent[in], stride = reduced.x[in];
   const Dims outer = reduced.outer();
   const std::int64_t runs = outer.count(), terms = runs * length;
-  const auto finish = [&](double v) { return convert<T>(v * scale); };
+  const auto finish = [&](double v) { return convert<Y>(v * scale); };
   if (outputs >= omp_get_max_threads() || threads_for(terms, 1) == 1) {
     parallel_for(outputs, terms, [&](std::int64_t b, std::int64_t e) {
       for (std::int64_t o = b; o < e; ++o) {
@@ -135,11 +135,11 @@ void reduce_rows(const View& xv, const View& yv, const Dims& kept, const Dims& r
 }
 
 // The innermost dim of x is kept: columns are added side by side, kColumns at a time.
-template <bool is_max, class T>
+template <bool is_max, class T, class Y>
 void reduce_columns(const View& xv, const View& yv, const Dims& kept, const Dims& reduced, double scale) {
   using C = compute_t<T>;
   const T* x = xv.ptr<T>();
-  T* y = yv.ptr<T>();
+  Y* y = yv.ptr<Y>();
   const auto in = static_cast<std::size_t>(kept.n - 1);
   const std::int64_t columns = kept.extent[in], sx = kept.x[in], sy = kept.y[in];
   const Dims outer = kept.outer();
@@ -165,8 +165,8 @@ void reduce_columns(const View& xv, const View& yv, const Dims& kept, const Dims
         }
         for (std::int64_t i = 0; i < n; ++i) fold<is_max>(total[i], static_cast<double>(acc[i]));
       }
-      T* out = y + outer.y_at(item / blocks) + c0 * sy;
-      for (std::int64_t i = 0; i < n; ++i) out[i * sy] = convert<T>(total[i] * scale);
+      Y* out = y + outer.y_at(item / blocks) + c0 * sy;
+      for (std::int64_t i = 0; i < n; ++i) out[i * sy] = convert<Y>(total[i] * scale);
     }
   });
 }
@@ -202,13 +202,18 @@ void reduce(const Reduce& a) {
   if (reduced.n == 0) reduced.push_inner(1, 1, 0);
   if (kept.n == 0) kept.push_inner(1, 1, 1);
   const double scale = a.kind == ReduceKind::mean ? 1.0 / static_cast<double>(count) : 1.0;
-  visit_float(x.dtype, "reduce", [&](auto e) {
-    using T = decltype(e);
+  const auto as = [&](auto from, auto to) {
+    using T = decltype(from);
+    using Y = decltype(to);
     if (a.kind == ReduceKind::max)
-      rows ? reduce_rows<true, T>(x, y, kept, reduced, scale) : reduce_columns<true, T>(x, y, kept, reduced, scale);
+      rows ? reduce_rows<true, T, Y>(x, y, kept, reduced, scale)
+           : reduce_columns<true, T, Y>(x, y, kept, reduced, scale);
     else
-      rows ? reduce_rows<false, T>(x, y, kept, reduced, scale) : reduce_columns<false, T>(x, y, kept, reduced, scale);
-  });
+      rows ? reduce_rows<false, T, Y>(x, y, kept, reduced, scale)
+           : reduce_columns<false, T, Y>(x, y, kept, reduced, scale);
+  };
+  if (x.dtype == DType::bf16 && y.dtype == DType::f32) return as(bf16{}, float{});
+  visit_float(x.dtype, "reduce", [&](auto e) { as(e, e); });
 }
 
 }  // namespace spn::kernels::cpu

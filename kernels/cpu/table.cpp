@@ -44,6 +44,7 @@ const Table& cpu_table() {
       .contrastive_bwd = cpu::contrastive_bwd,
       .adamw = cpu::adamw,
       .sgd = cpu::sgd,
+      .lerp = cpu::lerp,
       .sum_of_squares = cpu::sum_of_squares,
   };
   return table;

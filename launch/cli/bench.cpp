@@ -66,6 +66,7 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
   options.add("global-batch", &o.global_batch, "pairs a step over all ranks");
   options.add("micro-batch", &o.micro_batch, "pairs a rank embeds at once, 0: all");
   options.add("batch-norm", &o.batch_norm, "sync, local or frozen");
+  o.precision.add_to(options);
   options.add("profile", &profile, "also print the time by kernel");
   add_model_options(options, o.model);
   if (!options.parse(args, std::cout)) return exit_ok;
@@ -96,6 +97,7 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
                   {"version", version()},
                   {"ranks", world.size()},
                   {"threads", threads},
+                  {"precision", o.precision.name},
                   {"global_batch", o.global_batch},
                   {"parameters", model.registry().count()},
                   {"steps", o.steps},

@@ -7,7 +7,7 @@
 #include "launch/cli/command.h"
 #include "launch/cli/embed_pack.h"
 #include "launch/cli/load_model.h"
-#include "launch/cli/options.h"
+#include "launch/cli/precision.h"
 #include "launch/cli/version.h"
 
 namespace spn::cli {
@@ -17,7 +17,8 @@ namespace {
 constexpr const char* kKeys[models::kEmbeddings] = {"X_spot_image", "X_spot_gene", "X_niche_image",
                                                     "X_niche_gene", "X_spotniche", "X_spotniche_niche"};
 
-data::H5ad assemble(const LoadedModel& loaded, const data::PackSet& packs, eval::Embeddings&& z, std::uint64_t seed) {
+data::H5ad assemble(const LoadedModel& loaded, const data::PackSet& packs, eval::Embeddings&& z,
+                    const std::string& precision, const char* weights) {
   data::H5ad out;
   auto& slide = out.categorical["slide"];
   auto& row = out.integer["array_row"];
@@ -58,7 +59,9 @@ data::H5ad assemble(const LoadedModel& loaded, const data::PackSet& packs, eval:
   uns["niche_window_um"] = packs.pack(0).slides().front().niche_window_um;
   uns["niche_radius_um"] = packs.pack(0).slides().front().niche_radius_um;
   uns["um_per_px"] = packs.pack(0).slides().front().um_per_px;
-  uns["seed"] = static_cast<std::int64_t>(seed);
+  uns["weights"] = std::string(weights);
+  uns["precision"] = precision;
+  uns["seed"] = static_cast<std::int64_t>(loaded.seed);
   return out;
 }
 
@@ -68,22 +71,27 @@ int run_embed(dist::Comm& world, const std::vector<std::string>& args) {
   std::string checkpoint, output;
   std::vector<std::string> pack_paths;
   std::int64_t batch = 256;
+  Precision precision;
+  bool ema = false;
   Options options("embed", "Embeds every spot and niche of a pack with a trained model and writes an .h5ad.");
   options.add("checkpoint", &checkpoint, "a checkpoint folder, or a run directory (its newest checkpoint)");
   options.add("pack", &pack_paths, "packs from `spotniche prepare`");
   options.add("output", &output, "the .h5ad to write");
   options.add("batch", &batch, "rows embedded at once on a rank");
+  precision.add_to(options);
+  options.add("ema", &ema, "use the averaged weights of a run with --ema-decay");
   for (const char* name : {"checkpoint", "pack", "output"}) options.require(name);
   if (!options.parse(args, std::cout)) return exit_ok;
   if (batch < 1) fail_usage("embed", "--batch: expected at least 1, got {}", batch);
 
-  const LoadedModel loaded = load_model(checkpoint);
+  const LoadedModel loaded = load_model(checkpoint, ema);
   const data::PackSet packs(pack_paths);
   require_fits(loaded.model->config(), loaded.genes, packs, loaded.folder);
   log::info("embedding {} spots of {} pack(s) with {}", packs.rows(), packs.packs(), loaded.folder);
-  eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch);
+  eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch, precision.dtype());
   dist::together(world, "embed", [&] {
-    if (world.rank() == 0) data::write_h5ad(output, assemble(loaded, packs, std::move(z), loaded.seed));
+    if (world.rank() == 0)
+      data::write_h5ad(output, assemble(loaded, packs, std::move(z), precision.name, ema ? "ema" : "model"));
   });
   log::info("wrote {}: obsm X_spotniche and five more, {} columns each; open it with scanpy.read_h5ad", output,
             loaded.model->config().joint_width);

@@ -11,7 +11,7 @@
 #include "launch/cli/command.h"
 #include "launch/cli/embed_pack.h"
 #include "launch/cli/load_model.h"
-#include "launch/cli/options.h"
+#include "launch/cli/precision.h"
 
 namespace spn::cli {
 namespace {
@@ -72,26 +72,32 @@ int run_evaluate(dist::Comm& world, const std::vector<std::string>& args) {
   std::string checkpoint, output;
   std::vector<std::string> pack_paths;
   std::int64_t batch = 256;
+  Precision precision;
+  bool ema = false;
   Options options("evaluate",
                   "Retrieval by a trained model: does a spot's image find its genes among all of its slide?");
   options.add("checkpoint", &checkpoint, "a checkpoint folder, or a run directory (its newest checkpoint)");
   options.add("pack", &pack_paths, "packs of held-out slides");
   options.add("output", &output, "folder for metrics.json");
   options.add("batch", &batch, "rows embedded at once on a rank");
+  precision.add_to(options);
+  options.add("ema", &ema, "use the averaged weights of a run with --ema-decay");
   for (const char* name : {"checkpoint", "pack", "output"}) options.require(name);
   if (!options.parse(args, std::cout)) return exit_ok;
   if (batch < 1) fail_usage("evaluate", "--batch: expected at least 1, got {}", batch);
 
-  const LoadedModel loaded = load_model(checkpoint);
+  const LoadedModel loaded = load_model(checkpoint, ema);
   const data::PackSet packs(pack_paths);
   require_fits(loaded.model->config(), loaded.genes, packs, loaded.folder);
-  const eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch);
+  const eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch, precision.dtype());
   dist::together(world, "evaluate", [&] {
     if (world.rank() != 0) return;
     const std::int64_t width = loaded.model->config().joint_width;
     Json json;
     json["checkpoint"] = loaded.folder;
     json["checkpoint_sha256"] = loaded.checksum;
+    json["weights"] = ema ? "ema" : "model";
+    json["precision"] = precision.name;
     json["packs"] = pack_paths;
     json["gallery"] = "all spots of the query's slide; ties count against";
     std::array<std::vector<eval::Recall>, 3> groups;

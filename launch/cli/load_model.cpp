@@ -30,7 +30,7 @@ std::vector<std::string> gene_names(const std::string& config_path) {
   return genes;
 }
 
-LoadedModel load_model(const std::string& folder) {
+LoadedModel load_model(const std::string& folder, bool ema) {
   LoadedModel loaded;
   loaded.folder = folder;
   if (fs::exists(fs::path(folder) / "checkpoints")) {
@@ -51,8 +51,17 @@ LoadedModel load_model(const std::string& folder) {
   const ckpt::SafetensorsReader reader(weights_path);
   std::map<std::string, Tensor> tensors;
   for (const auto& [name, info] : reader.tensors()) tensors.emplace(name, reader.load(name));
-  loaded.model->registry().load(tensors, weights_path);
-  loaded.checksum = ckpt::sha256_file(weights_path);
+  std::string source = weights_path;
+  if (ema) {  // of what was trained; frozen parameters are the model's
+    source = (fs::path(loaded.folder) / "ema.safetensors").string();
+    if (!fs::exists(source))
+      fail_data("checkpoint", "{}: expected ema.safetensors, got none; leave --ema out, or train with --ema-decay",
+                loaded.folder);
+    const ckpt::SafetensorsReader average(source);
+    for (const auto& [name, info] : average.tensors()) tensors.insert_or_assign(name, average.load(name));
+  }
+  loaded.model->registry().load(tensors, source);
+  loaded.checksum = ckpt::sha256_file(source);
   return loaded;
 }
 

@@ -12,13 +12,14 @@ namespace spn::cli {
 struct LoadedModel {
   std::unique_ptr<models::StAlign> model;
   std::string folder;              // the checkpoint's folder
-  std::string checksum;            // SHA-256 of model.safetensors
+  std::string checksum;            // SHA-256 of model.safetensors, or of ema.safetensors
   std::vector<std::string> genes;  // the genes it was trained on, in order
   std::uint64_t seed = 0;          // of the training run
 };
 
-// DIR: a checkpoint, or a run directory (its newest whole checkpoint). Data error when it does not hold a model.
-LoadedModel load_model(const std::string& folder);
+// DIR: a checkpoint, or a run directory (its newest whole checkpoint). ema: with the averaged weights of a run with
+// --ema-decay. Data error when it does not hold a model, or no averaged weights.
+LoadedModel load_model(const std::string& folder, bool ema = false);
 
 // config.json of a checkpoint: the model's sizes and the names of its genes.
 std::string checkpoint_config(const models::Config& config, const std::vector<std::string>& genes);

@@ -117,12 +117,14 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
         "weights named by --init, --niche-image-weights, --spot-image-weights are not read again: the checkpoint "
         "holds them");
   const auto optimizer = o.make_optimizer(model);
+  const auto ema = o.make_ema(model);
   const train::LoopOptions loop =
       o.loop(sampler.steps_per_epoch(), checkpoint_config(o.model, packs.genes()), packs.fingerprint());
 
   std::int64_t first_step = 0;
   if (!start.empty()) {
-    dist::together(world, "resume", [&] { first_step = train::restore(start, model, *optimizer, loop).step; });
+    dist::together(world, "resume",
+                   [&] { first_step = train::restore(start, model, *optimizer, loop, ema.get()).step; });
   }
   std::unique_ptr<train::RunLog> run_log;
   dist::together(world, "run log", [&] {
@@ -153,8 +155,9 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
   try {
     train::Trainer trainer(model, *optimizer, world, o.trainer(), o.global_batch / world.size());
     LoaderSource source(packs, sampler, first_step, o.steps, world.rank(), world.size(), o.prefetch, o.loader_threads);
-    const auto end = train::run_loop(trainer, model, *optimizer, source, world, *run_log, loop, first_step,
-                                     [] { return stop_signal() != 0; });
+    const auto end = train::run_loop(
+        trainer, model, *optimizer, source, world, *run_log, loop, first_step, [] { return stop_signal() != 0; },
+        ema.get());
     run_log->event("end",
                    {{"reason", std::string(end == train::LoopEnd::finished ? "finished" : "stopped by a signal")}});
     if (end == train::LoopEnd::stopped) {

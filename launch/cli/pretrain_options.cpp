@@ -24,6 +24,7 @@ Options pretrain_table(PretrainOptions& o) {
   t.add("resume", &o.resume, "auto: go on from the newest checkpoint of --output; never; or a checkpoint's path");
   t.add("device", &o.device, "where to compute");
   t.choices("device", {"cpu", "cuda"});
+  o.precision.add_to(t);
   t.add("seed", &o.seed, "of initial weights, sample order, dropout and augmentation");
   t.add("checkpoint-every", &o.checkpoint_every, "steps between checkpoints, 0: at the end and on a signal only");
   t.add("keep-checkpoints", &o.keep_checkpoints, "how many stay, 0: all");
@@ -49,6 +50,8 @@ Options pretrain_table(PretrainOptions& o) {
   t.add("weight-decay", &o.weight_decay, "at the start; biases and vectors have none");
   t.add("final-weight-decay", &o.final_weight_decay, "at the end of its cosine");
   t.add("clip-norm", &o.clip_norm, "clip gradients to this global norm, 0: off");
+  t.add("ema-decay", &o.ema_decay,
+        "keep an exponential moving average of the weights in every checkpoint (embed --ema), like 0.999; 0: none");
   t.add("freeze", &o.freeze, "patterns of parameters to keep, like 'niche_image.backbone.*'");
   t.add("lr-scale", &o.lr_scale, "pattern=factor pairs, like 'spot_image.backbone.*=0.1'");
   t.add("batch-norm", &o.batch_norm,
@@ -75,6 +78,7 @@ void PretrainOptions::check(int ranks) const {
   require(base_lr >= 0 && final_lr >= 0 && warmup_epochs >= 0 && weight_decay >= 0 && final_weight_decay >= 0 &&
               clip_norm >= 0,
           "base-lr", "learning rates, decays, warm-up and clip norm of at least 0");
+  require(ema_decay >= 0 && ema_decay < 1, "ema-decay", fmt::format("0 <= decay < 1, got {}", ema_decay));
   require(prefetch >= 1 && loader_threads >= 1, "prefetch", "at least one batch and one thread");
   require(augment_stain >= 0 && augment_stain <= 0.5, "augment-stain", fmt::format("0 to 0.5, got {}", augment_stain));
   require(checkpoint_every >= 0 && keep_checkpoints >= 0, "checkpoint-every", "counts of at least 0");
@@ -107,6 +111,10 @@ std::unique_ptr<optim::Optimizer> PretrainOptions::make_optimizer(models::StAlig
   }
   auto items = optim::make_items(model_.registry().trainable(), scales);
   return optimizer == "sgd" ? optim::make_sgd(std::move(items)) : optim::make_adamw(std::move(items));
+}
+
+std::unique_ptr<optim::Ema> PretrainOptions::make_ema(const models::StAlign& model_) const {
+  return ema_decay > 0 ? std::make_unique<optim::Ema>(model_.registry(), ema_decay) : nullptr;
 }
 
 train::LoopOptions PretrainOptions::loop(std::int64_t steps_per_epoch, std::string config_json,
@@ -145,6 +153,7 @@ train::TrainerOptions PretrainOptions::trainer() const {
   t.max_negatives = max_negatives;
   t.micro_batch = micro_batch;
   t.seed = seed;
+  t.compute = precision.dtype();
   return t;
 }
 

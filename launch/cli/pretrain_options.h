@@ -4,6 +4,7 @@
 #include "data/pack/format.h"
 #include "engine/train/loop.h"
 #include "launch/cli/options.h"
+#include "launch/cli/precision.h"
 #include "launch/cli/start_weights.h"
 
 namespace spn::cli {
@@ -11,6 +12,7 @@ namespace spn::cli {
 struct PretrainOptions {
   std::vector<std::string> packs;
   std::string output, resume = "auto", device = "cpu";
+  Precision precision;
   std::int64_t steps = 0, global_batch = 128, micro_batch = 0;
   double epochs = 0;
   std::uint64_t seed = 42;
@@ -18,7 +20,7 @@ struct PretrainOptions {
   StartWeights start;
   std::string optimizer = "adamw";
   double base_lr = 5e-4, final_lr = 1e-6, warmup_epochs = 2, weight_decay = 0.04, final_weight_decay = 0.4,
-         clip_norm = 0;
+         clip_norm = 0, ema_decay = 0;
   std::vector<std::string> freeze, lr_scale;
   double alpha = 0.3, beta = 0.3, exclude_radius_um = 0;
   std::string negatives = "all", batch_norm = "sync";
@@ -35,6 +37,7 @@ struct PretrainOptions {
   // steps from epochs.
   void settle_steps(std::int64_t steps_per_epoch);
   std::unique_ptr<optim::Optimizer> make_optimizer(models::StAlign& model) const;
+  std::unique_ptr<optim::Ema> make_ema(const models::StAlign& model) const;  // null: off
   train::LoopOptions loop(std::int64_t steps_per_epoch, std::string config_json, std::string fingerprint) const;
   train::TrainerOptions trainer() const;
 };

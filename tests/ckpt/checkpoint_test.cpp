@@ -48,6 +48,7 @@ void expect_holds(const std::string& folder, const Snapshot& want) {
     }
   };
   same(l.model, want.model);
+  same(l.ema, want.ema);
   same(l.optimizer, want.optimizer);
 }
 
@@ -71,8 +72,8 @@ TEST(Checkpoint, RoundTripAndLayout) {
   const TempFolder run;
   const std::string folder = save_alone(run / "deep/run", 1000);
   EXPECT_EQ(folder, run / "deep/run/checkpoints/step-00001000");
-  EXPECT_EQ(names_in(folder),
-            (std::set<std::string>{"config.json", "model.safetensors", "optimizer-0-of-1.safetensors", "state.json"}));
+  EXPECT_EQ(names_in(folder), (std::set<std::string>{"config.json", "ema.safetensors", "model.safetensors",
+                                                     "optimizer-0-of-1.safetensors", "state.json"}));
   EXPECT_EQ(names_in(run / "deep/run/checkpoints"), (std::set<std::string>{"latest", "step-00001000"}));
   EXPECT_EQ(read_text(run / "deep/run/checkpoints/latest"), "step-00001000\n");
   EXPECT_TRUE(verify(folder).empty());
@@ -81,10 +82,20 @@ TEST(Checkpoint, RoundTripAndLayout) {
   expect_holds(folder, made_snapshot(1000));
 }
 
+TEST(Checkpoint, WithoutAveragedWeightsThereIsNoFile) {
+  const TempFolder run;
+  Snapshot s = made_snapshot(3);
+  s.ema.clear();
+  const std::string folder = save(*dist::make_self(), run.path(), s, 0);
+  EXPECT_EQ(names_in(folder).count("ema.safetensors"), 0U);
+  EXPECT_TRUE(verify(folder).empty());
+  expect_holds(folder, s);
+}
+
 TEST(Checkpoint, FaultPointsAreAllReached) {
-  EXPECT_EQ(fault_points(),
-            (std::vector<std::string>{"folder made", "optimizer written", "model written", "config written",
-                                      "state written", "exchanged", "renamed", "latest replaced", "older renamed"}));
+  EXPECT_EQ(fault_points(), (std::vector<std::string>{"folder made", "optimizer written", "model written",
+                                                      "ema written", "config written", "state written", "exchanged",
+                                                      "renamed", "latest replaced", "older renamed"}));
 }
 
 // A kill leaves a whole checkpoint to go on from, and the next save cleans up. Both for the first save of a run and for
@@ -174,7 +185,8 @@ TEST(Checkpoint, FullDisk) {
 }
 
 TEST(Checkpoint, DamageIsFoundNamedAndPassedOver) {
-  const char* files[] = {"model.safetensors", "config.json", "optimizer-0-of-1.safetensors", "state.json"};
+  const char* files[] = {"model.safetensors", "ema.safetensors", "config.json", "optimizer-0-of-1.safetensors",
+                         "state.json"};
   for (const std::string file : files) {
     for (const std::string damage : {"truncated", "flipped", "longer", "missing"}) {
       const TempFolder run;

@@ -2,13 +2,16 @@
 
 <case>.start.<parameter>, .grad<t>.<parameter>, .after<t>.<parameter>, .norm<t> (before clipping), and at the end
 .<exp_avg|exp_avg_sq|momentum_buffer>.<parameter>; schedule.lr: 5 steps of warm-up, then 21 of a cosine over 20.
+ema.start.<name>, .model<t>.<name>, .average<t>.<name>: six updates of timm's ModelEmaV3 (decay 0.9, its defaults) of a
+model whose tensors, buffers among them, are drawn anew each time.
 
-python tests/golden/optim.py    (torch, safetensors)
+python tests/golden/optim.py    (torch, timm, safetensors)
 """
 import pathlib
 
 import torch
 from safetensors.torch import save_file
+from timm.utils import ModelEmaV3
 
 STEPS = 10
 SHAPES = {"layer.weight": (5, 7), "layer.bias": (5,), "scale": ()}
@@ -62,5 +65,24 @@ for t in range(21):
     opt.step()
     cosine.step()
 out["schedule.lr"] = torch.tensor(rates, dtype=torch.float64)
+
+g = torch.Generator().manual_seed(9)
+model = torch.nn.ModuleDict({"layer": torch.nn.Linear(7, 5), "bn": torch.nn.BatchNorm1d(5)})
+
+
+def draw(t):
+    with torch.no_grad():
+        for v in model.state_dict().values():
+            v.copy_(torch.randn(v.shape, generator=g) if v.is_floating_point() else torch.tensor(3 * t + 1))
+
+
+draw(0)
+average = ModelEmaV3(model, decay=0.9)
+out |= {f"ema.start.{n}": v.clone() for n, v in model.state_dict().items()}
+for t in range(6):
+    draw(t + 1)
+    average.update(model)
+    out |= {f"ema.model{t}.{n}": v.clone() for n, v in model.state_dict().items()}
+    out |= {f"ema.average{t}.{n}": v.clone() for n, v in average.module.state_dict().items()}
 
 save_file(out, pathlib.Path(__file__).with_suffix(".safetensors"), meta | {"format": "pt"})

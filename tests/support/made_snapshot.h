@@ -26,6 +26,7 @@ inline ckpt::Snapshot made_snapshot(std::int64_t step) {
   s.state.extra = {{"skipped", "3"}, {"note", ""}};
   s.config_json = "{\"tokens\": 8}\n";
   s.model = {{"a.weight", ramp(300, 0.5F)}, {"a.bias", ramp(3, -1)}};
+  s.ema = {{"a.weight", ramp(300, 0.25F)}, {"a.bias", ramp(3, -2)}};
   s.optimizer = {{"exp_avg.a.weight", ramp(300, 7)},
                  {"exp_avg.a.bias", ramp(3, 8)},
                  {"exp_avg_sq.a.weight", ramp(300, 9)},

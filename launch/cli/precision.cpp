@@ -1,0 +1,12 @@
+#include "launch/cli/precision.h"
+
+namespace spn::cli {
+
+void Precision::add_to(Options& options) {
+  options.add("precision", &name, "of activations and products; weights, statistics, losses and sums stay fp32");
+  options.choices("precision", {"fp32", "bf16"});
+}
+
+DType Precision::dtype() const { return name == "bf16" ? DType::bf16 : DType::f32; }
+
+}  // namespace spn::cli
