@@ -49,23 +49,24 @@ double mean_loss(const std::vector<test::MetricsLine>& lines, std::size_t from, 
 TEST(Bf16, LearnsAsFp32Does) {
   const test::Scratch folder;
   for (const char* precision : {"fp32", "bf16"}) {
-    const auto ran = pretrain(folder / precision,
-                              std::string("--steps 60 --warmup-steps 5 --base-lr 1e-2 --precision ") + precision);
+    const auto ran = pretrain(
+        folder / precision,
+        std::string("--steps 100 --warmup-epochs 0 --warmup-steps 10 --base-lr 0.05 --precision ") + precision);
     ASSERT_EQ(ran.status, 0) << ran.text;
     EXPECT_NE(
         test::bytes_of(folder / (std::string(precision) + "/config.cfg")).find(std::string("precision = ") + precision),
         std::string::npos);
   }
   const auto wide = test::read_metrics(folder / "fp32"), half = test::read_metrics(folder / "bf16");
-  ASSERT_EQ(half.size(), 60U);
+  ASSERT_EQ(half.size(), 100U);
   EXPECT_NE(half[0].at("loss"), wide[0].at("loss"));
   EXPECT_TRUE(std::abs(half[0].at("loss") - wide[0].at("loss")) <= 1.6e-2 * wide[0].at("loss"));
-  const double first = mean_loss(wide, 0, 5), last = mean_loss(wide, 50, 60), half_last = mean_loss(half, 50, 60);
+  const double first = mean_loss(wide, 0, 5), last = mean_loss(wide, 90, 100), half_last = mean_loss(half, 90, 100);
   EXPECT_LT(last, 0.9 * first) << "the fp32 run did not learn";
   EXPECT_TRUE(std::abs((first - half_last) - (first - last)) <= 0.15 * (first - last))
       << "from " << first << ": fp32 to " << last << ", bf16 to " << half_last;
   // the checkpoint is fp32 whatever was computed in
-  for (const auto& [name, t] : test::read_weights(checkpoint(folder / "bf16", 60)))
+  for (const auto& [name, t] : test::read_weights(checkpoint(folder / "bf16", 100)))
     EXPECT_TRUE(t.dtype() == DType::f32 || t.dtype() == DType::i64) << name;
 }
 
