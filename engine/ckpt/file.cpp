@@ -1,11 +1,12 @@
 #include "engine/ckpt/file.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 
@@ -92,6 +93,30 @@ void sync_folder(const std::string& folder) {
 void rename_durably(const std::string& from, const std::string& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) fail_errno("rename", from + " to " + to, errno);
   sync_folder(parent_of(to));
+}
+
+void remove_folder(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (error) fail_data("file", "cannot remove {}: {}", path, error.message());
+}
+
+void replace_folder(const std::string& aside, const std::string& final, const std::function<void()>& between) {
+  if (!std::filesystem::exists(final)) {
+    rename_durably(aside, final);
+    return;
+  }
+  if (::renameat2(AT_FDCWD, aside.c_str(), AT_FDCWD, final.c_str(), RENAME_EXCHANGE) != 0) {
+    const std::string old = final + ".old";  // a file system that cannot exchange
+    rename_durably(final, old);
+    rename_durably(aside, final);
+    between();
+    remove_folder(old);
+    return;
+  }
+  sync_folder(parent_of(final));
+  between();
+  remove_folder(aside);
 }
 
 void replace_text(const std::string& path, std::string_view text) {

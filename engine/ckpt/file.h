@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -50,6 +51,12 @@ void replace_text(const std::string& path, std::string_view text);
 void rename_durably(const std::string& from, const std::string& to);
 // Makes names created, renamed or removed in a folder survive a power cut.
 void sync_folder(const std::string& folder);
+// The folder `aside` takes the name `final`; one that is there already is exchanged in one go, then removed. between:
+// called when the new one is in place and the old one still there.
+void replace_folder(
+    const std::string& aside, const std::string& final, const std::function<void()>& between = [] {});
+// rm -r; a data error when something stays.
+void remove_folder(const std::string& path);
 std::string parent_of(const std::string& path);
 
 }  // namespace spn::ckpt

@@ -1,13 +1,6 @@
 // save(): everything into step-N.tmp, synced and checksummed; one rename makes it a checkpoint; then `latest`; then
 // older ones go. A kill between any two lines leaves the last whole checkpoint in place.
-#include <fcntl.h>
-#include <linux/fs.h>
-#include <stdio.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <sstream>
 
@@ -35,7 +28,7 @@ void remove_leftovers(const std::string& checkpoints) {
   std::vector<fs::path> dead;
   for (const auto& e : fs::directory_iterator(checkpoints))
     if (const auto end = e.path().extension(); end == ".tmp" || end == ".old") dead.push_back(e.path());
-  for (const auto& p : dead) on_disk("remove", p.string(), [&](std::error_code& error) { fs::remove_all(p, error); });
+  for (const auto& p : dead) remove_folder(p.string());
 }
 
 std::string summary_line(const std::string& folder, const std::string& name) {
@@ -84,25 +77,6 @@ void write_state(const std::string& folder, const State& state, int ranks, const
   file.finish();
 }
 
-// aside becomes final. A checkpoint of the same step that is already there is exchanged in one go and then removed.
-void put_in_place(const std::string& aside, const std::string& final) {
-  if (!fs::exists(final)) {
-    rename_durably(aside, final);
-    return;
-  }
-  if (::renameat2(AT_FDCWD, aside.c_str(), AT_FDCWD, final.c_str(), RENAME_EXCHANGE) != 0) {
-    const std::string old = final + ".old";  // a file system that cannot exchange
-    rename_durably(final, old);
-    rename_durably(aside, final);
-    fault_point("exchanged");
-    on_disk("remove", old, [&](std::error_code& error) { fs::remove_all(old, error); });
-    return;
-  }
-  sync_folder(parent_of(final));
-  fault_point("exchanged");
-  on_disk("remove", aside, [&](std::error_code& error) { fs::remove_all(aside, error); });
-}
-
 // Renamed first, so that a folder under a final name is never half removed.
 void remove_older(const std::string& checkpoints, std::int64_t step, int keep) {
   if (keep <= 0) return;
@@ -112,7 +86,7 @@ void remove_older(const std::string& checkpoints, std::int64_t step, int keep) {
     const std::string folder = checkpoints + "/" + folder_name(other), old = folder + ".old";
     rename_durably(folder, old);
     fault_point("older renamed");
-    on_disk("remove", old, [&](std::error_code& error) { fs::remove_all(old, error); });
+    remove_folder(old);
   }
 }
 
@@ -137,7 +111,7 @@ std::string save(dist::Comm& comm, const std::string& run_dir, const Snapshot& s
       write_state(aside, snapshot.state, comm.size(), summaries);
       fault_point("state written");
       sync_folder(aside);
-      put_in_place(aside, final);
+      replace_folder(aside, final, [] { fault_point("exchanged"); });
       fault_point("renamed");
       replace_text(checkpoints + "/" + kLatestFile, folder_name(snapshot.state.step) + "\n");
       fault_point("latest replaced");

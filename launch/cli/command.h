@@ -19,6 +19,8 @@ int run_prepare(dist::Comm&, const std::vector<std::string>&);
 int run_pretrain(dist::Comm&, const std::vector<std::string>&);
 int run_embed(dist::Comm&, const std::vector<std::string>&);
 int run_evaluate(dist::Comm&, const std::vector<std::string>&);
+int run_import(dist::Comm&, const std::vector<std::string>&);
+int run_export(dist::Comm&, const std::vector<std::string>&);
 int run_inspect(dist::Comm&, const std::vector<std::string>&);
 int run_bench(dist::Comm&, const std::vector<std::string>&);
 int run_synth(dist::Comm&, const std::vector<std::string>&);

@@ -18,6 +18,8 @@ constexpr Command kCommands[] = {
     {"pretrain", "a pack -> a run directory with metrics and checkpoints", run_pretrain},
     {"embed", "checkpoint and pack -> an .h5ad that scanpy opens", run_embed},
     {"evaluate", "checkpoint and pack -> retrieval beside chance", run_evaluate},
+    {"import", "weights in timm's, torchvision's or our names -> a folder for pretrain --init", run_import},
+    {"export", "checkpoint -> a Hugging Face style folder, in our names, timm's or torchvision's", run_export},
     {"inspect", "what is in a file of ours, and whether it is whole", run_inspect},
     {"bench", "timed parts: step, loss, loader", run_bench},
 };

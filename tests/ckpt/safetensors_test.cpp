@@ -164,6 +164,29 @@ TEST(Safetensors, RefusesMalformedHeaders) {
   EXPECT_NE(error_of(folder.path()).find("folder"), std::string::npos);
 }
 
+// Headers of megabytes that say nothing: refused where they stop making sense, in a message of a few lines.
+TEST(Safetensors, LongHeadersCostNothing) {
+  const TempFolder folder;
+  const std::string many = std::string(2'000'000, '[');
+  std::string ones = "1";
+  for (int i = 0; i < 500'000; ++i) ones += ",1";
+  const std::pair<std::string, const char*> cases[] = {
+      {"{\"a\":" + many, "got a list"},
+      {"{\"a\":{\"dtype\":\"U8\",\"shape\":" + many, "extents of at least 0, got a list"},
+      {"{\"a\":{\"dtype\":\"U8\",\"shape\":[" + ones + "]", "at most 6 dims"},
+      {"{\"a\":{\"dtype\":\"" + many + "\"}}", "unknown dtype"},
+      {"{\"" + many + "\":1}", "expected an object of dtype"},
+      {"{\"a\":{\"dtype\":\"U8\",\"shape\":[9223372036854775807,2,0],\"data_offsets\":[0,0]}}", "too large a shape"},
+      {"{\"a\xff\":1}", "is no UTF-8"},
+  };
+  for (const auto& [header, says] : cases) {
+    write_raw(folder / "bad", header, 0);
+    const std::string error = error_of(folder / "bad");
+    EXPECT_NE(error.find(says), std::string::npos) << error.substr(0, 400);
+    EXPECT_LT(error.size(), 500U + folder.path().size());
+  }
+}
+
 TEST(Safetensors, FailedWriteLeavesTheOldFile) {
   const TempFolder folder;
   write_safetensors(folder / "t", samples());

@@ -1,0 +1,273 @@
+// import and export: round trips bit for bit, folders that Python reads, PyTorch's embeddings, and what is not
+// replaced.
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "engine/ckpt/safetensors.h"
+#include "tests/support/cli_run.h"
+#include "tests/support/find_python.h"
+#include "tests/support/tensors.h"
+
+namespace spn {
+namespace {
+
+namespace fs = std::filesystem;
+using test::made_data;
+using test::run_binary;
+using Named = std::map<std::string, Tensor>;
+
+// A run of the small model, 20 steps.
+const std::string& trained() {
+  static const test::Scratch folder;
+  static const std::string run = [] {
+    const auto ran = run_binary("pretrain --pack '" + made_data().train_pack + "' --output '" + (folder / "run") +
+                                "' --global-batch 16 --steps 20 --warmup-steps 5" + test::kSmallModel);
+    check(ran.status == 0, "test", "training failed:\n{}", ran.text);
+    return folder / "run";
+  }();
+  return run;
+}
+std::string checkpoint() { return trained() + "/checkpoints/step-00000020"; }
+
+// The sizes of kSmallModel and its packs.
+std::string sizes() { return std::string(test::kSmallModel) + "--spot-image-px 16 --niche-image-px 32 --genes 64 --spot-gene-width 64 "; }
+
+void write(const std::string& path, const Named& tensors) {
+  std::vector<ckpt::NamedTensor> list;
+  for (const auto& [name, t] : tensors) list.push_back({name, t});
+  ckpt::write_safetensors(path, list);
+}
+
+// The encoder below the prefix, every value new, as another library would have saved it.
+Named foreign(const std::string& prefix) {
+  Named out;
+  std::uint64_t stream = 100;
+  for (const auto& [name, t] : test::read_weights(checkpoint()))
+    if (name.starts_with(prefix))
+      out[name.substr(prefix.size())] =
+          t.dtype() == DType::i64 ? t.clone() : test::random(t.shape(), stream++, DType::f32);
+  return out;
+}
+
+void expect_same_file(const std::string& folder, const Named& want) {
+  const Named got = test::read_weights(folder);
+  ASSERT_EQ(got.size(), want.size());
+  for (const auto& [name, t] : want) {
+    ASSERT_EQ(got.at(name).dtype(), t.dtype()) << name;
+    ASSERT_EQ(got.at(name).shape(), t.shape()) << name;
+    ASSERT_EQ(std::memcmp(got.at(name).view().data, t.view().data, t.bytes()), 0) << name;
+  }
+}
+
+void run(const std::string& args) {
+  const auto ran = run_binary(args);
+  ASSERT_EQ(ran.status, 0) << args << "\n" << ran.text;
+}
+
+TEST(Export, TimmRoundTripsBitForBit) {
+  const test::Scratch folder;
+  for (const bool layer_scale : {true, false}) {
+    Named vit = foreign("niche_image.backbone.");
+    if (!layer_scale) std::erase_if(vit, [](const auto& t) { return t.first.ends_with("gamma"); });
+    ASSERT_GE(vit.size(), 14U);
+    write(folder / "timm.safetensors", vit);
+    run("import --weights '" + (folder / "timm.safetensors") + "' --part niche_image --output '" + (folder / "ours") +
+        "'" + sizes());
+    run("export --checkpoint '" + (folder / "ours") + "' --part niche_image --names timm --output '" +
+        (folder / "theirs") + "'");
+    expect_same_file(folder / "theirs", vit);
+    const auto config = nlohmann::json::parse(test::bytes_of(folder / "theirs/config.json"));
+    EXPECT_EQ(config.at("layer_scale"), layer_scale);
+    EXPECT_EQ(config.at("depth"), 1);
+  }
+  // what import wrote begins a run
+  run("pretrain --pack '" + made_data().train_pack + "' --output '" + (folder / "run") +
+      "' --global-batch 16 --steps 1 --vit-frozen --init '" + (folder / "ours") + "'" + test::kSmallModel);
+  const Named ours = test::read_weights(folder / "ours"),
+              after = test::read_weights(folder / "run/checkpoints/step-00000001");
+  for (const auto& [name, t] : ours) EXPECT_EQ(after.at(name).to_vector<float>(), t.to_vector<float>()) << name;
+}
+
+TEST(Export, TorchvisionRoundTripsBitForBitButForTheClassifier) {
+  const test::Scratch folder;
+  Named resnet = foreign("spot_image.backbone.");
+  const auto round = [&] {
+    write(folder / "theirs.safetensors", resnet);
+    run("import --weights '" + (folder / "theirs.safetensors") + "' --part spot_image --names torchvision --output '" +
+        (folder / "ours") + "'" + sizes());
+    run("export --checkpoint '" + (folder / "ours") + "' --part spot_image --output '" + (folder / "back") + "'");
+  };
+  round();  // fc of our width stays
+  expect_same_file(folder / "back", resnet);
+  resnet["fc.weight"] = test::random({1000, resnet.at("fc.weight").dim(1)}, 7, DType::f32);
+  resnet["fc.bias"] = test::random({1000}, 8, DType::f32);
+  round();
+  resnet.erase("fc.weight");
+  resnet.erase("fc.bias");
+  expect_same_file(folder / "back", resnet);
+  EXPECT_EQ(nlohmann::json::parse(test::bytes_of(folder / "back/config.json")).at("num_classes"), 0);
+}
+
+TEST(Export, WholeModelRoundTripsAndSaysWhatIsKnown) {
+  const test::Scratch folder;
+  run("export --checkpoint '" + trained() + "' --output '" + (folder / "out/model") + "'");
+  expect_same_file(folder / "out/model", test::read_weights(checkpoint()));
+  run("import --weights '" + (folder / "out/model") + "' --part model --output '" + (folder / "again") + "'" + sizes());
+  expect_same_file(folder / "again", test::read_weights(checkpoint()));
+  const auto config = nlohmann::json::parse(test::bytes_of(folder / "again/config.json"));
+  EXPECT_EQ(config.at("gene_names"),
+            nlohmann::json::parse(test::bytes_of(checkpoint() + "/config.json")).at("gene_names"));
+
+  const std::string card = test::bytes_of(folder / "out/model/README.md");
+  const auto last = nlohmann::json::parse([&] {
+    std::istringstream in(test::bytes_of(trained() + "/metrics.jsonl"));
+    std::string line, end;
+    while (std::getline(in, line)) end = line;
+    return end;
+  }());
+  for (const std::string& says :
+       {std::string("| packs | train.h5 |"), std::string("| slides | 2 |"), std::string("| pairs | 96 |"),
+        std::string("| Steps, epoch, pairs seen | 20,"), "| loss | " + last.at("loss").dump() + " |",
+        std::string("CC BY-NC-ND 4.0"), std::string("CC BY-NC-SA 4.0")})
+    EXPECT_NE(card.find(says), std::string::npos) << says << "\n" << card;
+  EXPECT_EQ(card.find(made_data().folder.str()), std::string::npos) << "paths of this machine in a public card";
+
+  // the same model: the same embeddings
+  run("embed --checkpoint '" + (folder / "out/model") + "' --pack '" + made_data().held_out_pack + "' --output '" +
+      (folder / "a.h5ad") + "'");
+}
+
+TEST(Export, LeavesOutWhatMayNotBePassedOn) {
+  const test::Scratch folder;
+  run("export --checkpoint '" + trained() + "' --output '" + (folder / "out") +
+      "' --leave-out 'niche_image.backbone.*'");
+  Named want = test::read_weights(checkpoint());
+  std::erase_if(want, [](const auto& t) { return t.first.starts_with("niche_image.backbone."); });
+  expect_same_file(folder / "out", want);
+  EXPECT_NE(test::bytes_of(folder / "out/README.md").find("`niche_image.backbone.*` were left out"), std::string::npos);
+  const auto ran = run_binary("export --checkpoint '" + (folder / "out") + "' --output '" + (folder / "b") + "'");
+  EXPECT_EQ(ran.status, 3) << ran.text;
+  EXPECT_NE(ran.text.find("lacks 20 tensors"), std::string::npos) << ran.text;
+}
+
+TEST(Export, ReplacesItsOwnFoldersAlone) {
+  const test::Scratch folder;
+  const std::string out = folder / "out", to = "export --checkpoint '" + trained() + "' --output '" + out + "/'";
+  const auto refused = [&](const std::string& says) {
+    const auto ran = run_binary(to);
+    EXPECT_EQ(ran.status, 2) << ran.text;
+    EXPECT_NE(ran.text.find(says), std::string::npos) << ran.text;
+  };
+  fs::create_directory(out);
+  run(to);  // an empty folder is free
+  std::ofstream(out + "/README.md", std::ios::app) << "edited";
+  run(to);  // its own is replaced
+  EXPECT_EQ(test::bytes_of(out + "/README.md").find("edited"), std::string::npos);
+  std::ofstream(out + "/notes.txt") << "mine";
+  refused("holds notes.txt");
+  EXPECT_EQ(test::bytes_of(out + "/notes.txt"), "mine");
+  fs::remove_all(out);
+  fs::create_directory(out);
+  std::ofstream(out + "/config.json") << "{}";
+  refused("is not of an import or export");
+  fs::remove_all(out);
+  std::ofstream(out) << "a file";
+  const auto ran = run_binary("export --checkpoint '" + trained() + "' --output '" + out + "'");
+  EXPECT_EQ(ran.status, 2) << ran.text;
+  EXPECT_EQ(folder.files(), std::vector<std::string>{"out"}) << "something was left aside";
+}
+
+TEST(Export, RefusesWhatCannotBe) {
+  const test::Scratch folder;
+  const std::string out = " --output '" + (folder / "out") + "'";
+  const auto refused = [&](const std::string& args, int status, const std::string& says) {
+    const auto ran = run_binary(args + out);
+    EXPECT_EQ(ran.status, status) << args << "\n" << ran.text;
+    EXPECT_NE(ran.text.find(says), std::string::npos) << args << "\n" << ran.text;
+    EXPECT_FALSE(fs::exists(folder / "out"));
+  };
+  refused("export --checkpoint '" + trained() + "' --names timm", 2, "expected spotniche");
+  refused("export --checkpoint '" + trained() + "' --part niche_image --names torchvision", 2,
+          "expected timm or spotniche");
+  refused("export --checkpoint '" + trained() + "' --leave-out 'nothing.*'", 2, "matches no tensor");
+  refused("export --checkpoint '" + folder.str() + "'", 3, "expected config.json");
+  refused("import --part spot_image --weights '" + checkpoint() + "'" + sizes(), 3, "give --names spotniche");
+  fs::copy(checkpoint(), folder / "damaged");
+  std::ofstream(folder / "damaged/model.safetensors", std::ios::app) << "x";
+  refused("export --checkpoint '" + (folder / "damaged") + "'", 3, "longer than it was written");
+}
+
+TEST(Export, PythonFindsEveryNameAndShape) {
+  SPN_FIND_PYTHON(python, "safetensors, numpy");
+  const test::Scratch folder;
+  const std::string script = python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_export.py' '";
+  for (const std::string part : {"model", "niche_image", "spot_image"}) {
+    run("export --checkpoint '" + trained() + "' --part " + part + " --output '" + (folder / part) + "'");
+    EXPECT_EQ(std::system((script + (folder / part) + "' " + part).c_str()), 0);
+  }
+}
+
+TEST(Export, ExampleInPyTorchEqualsEmbed) {
+  SPN_FIND_PYTHON(python, "h5py, safetensors");
+  if (std::system((python + " -c 'import torch' 2>/dev/null").c_str()) != 0)
+    GTEST_SKIP() << "PyTorch is not installed (launch/local/install.sh --with-torch): docs/examples was not run";
+  const test::Scratch folder;
+  run("export --checkpoint '" + trained() + "' --output '" + (folder / "model") + "'");
+  run("embed --checkpoint '" + trained() + "' --pack '" + made_data().held_out_pack + "' --output '" +
+      (folder / "a.h5ad") + "'");
+  const std::string log = folder / "log";
+  ASSERT_EQ(std::system((python + " '" + std::string(SPN_SOURCE_DIR) + "/docs/examples/load_in_pytorch.py' '" +
+                         (folder / "model") + "' '" + made_data().held_out_pack + "' '" + (folder / "a.h5ad") + "' >'" +
+                         log + "' 2>&1")
+                            .c_str()),
+            0)
+      << test::bytes_of(log);
+  std::istringstream lines(test::bytes_of(log));
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    const auto at = line.find("largest difference ");
+    ASSERT_NE(at, std::string::npos) << line;
+    const double worst = std::stod(line.substr(at + 19));
+    EXPECT_TRUE(worst <= 1e-5) << line;
+  }
+  EXPECT_EQ(count, 6);
+}
+
+// Other sizes and kinds: adapter, imagenet stem, learnable temperature, precomputed spot genes.
+TEST(Export, ExampleInPyTorchKnowsEveryOption) {
+  SPN_FIND_PYTHON(python, "h5py, safetensors");
+  if (std::system((python + " -c 'import torch' 2>/dev/null").c_str()) != 0)
+    GTEST_SKIP() << "PyTorch is not installed (launch/local/install.sh --with-torch): docs/examples was not run";
+  const test::Scratch folder;
+  const std::string options = " --niche-adapter --vit-patch 56 --resnet-stem imagenet --learnable-temperature ";
+  std::string small = test::kSmallModel;
+  small.replace(small.find("--vit-patch 8"), 13, "");
+  run("pretrain --pack '" + made_data().train_pack + "' --output '" + (folder / "run") +
+      "' --global-batch 16 --steps 4 --warmup-steps 1" + small + options);
+  run("export --checkpoint '" + (folder / "run") + "' --output '" + (folder / "model") + "'");
+  run("embed --checkpoint '" + (folder / "model") + "' --pack '" + made_data().held_out_pack + "' --output '" +
+      (folder / "a.h5ad") + "'");
+  EXPECT_EQ(std::system((python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_export.py' '" +
+                         (folder / "model") + "' model")
+                            .c_str()),
+            0);
+  const std::string log = folder / "log";
+  ASSERT_EQ(std::system((python + " '" + std::string(SPN_SOURCE_DIR) + "/docs/examples/load_in_pytorch.py' '" +
+                         (folder / "model") + "' '" + made_data().held_out_pack + "' '" + (folder / "a.h5ad") + "' >'" +
+                         log + "' 2>&1")
+                            .c_str()),
+            0)
+      << test::bytes_of(log);
+  std::istringstream lines(test::bytes_of(log));
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count)
+    EXPECT_TRUE(std::stod(line.substr(line.find("difference ") + 11)) <= 1e-5) << line;
+  EXPECT_EQ(count, 6);
+}
+
+}  // namespace
+}  // namespace spn
