@@ -89,6 +89,8 @@ haddr_t get_eof(const H5FD_t* f, H5FD_mem_t) { return self(f)->eof; }
 
 herr_t read_file(H5FD_t* f, H5FD_mem_t, hid_t, haddr_t at, std::size_t size, void* to) {
   auto* out = static_cast<char*>(to);
+  if (const Pages* staged = self(f)->fault->staged.get())
+    return staged->read(self(f)->fd, at, size, out) ? 0 : give_reason("file read failed");
   while (size > 0) {
     const ssize_t got = ::pread(self(f)->fd, out, size, static_cast<off_t>(at));
     if (got < 0 && errno == EINTR) continue;
@@ -108,6 +110,8 @@ herr_t write_file(H5FD_t* f, H5FD_mem_t, hid_t, haddr_t at, std::size_t size, co
   Guarded* file = self(f);
   const auto* in = static_cast<const char*>(from);
   file->eof = std::max<haddr_t>(file->eof, at + size);
+  if (Pages* staged = file->fault->staged.get())
+    return staged->write(file->fd, at, size, in) ? 0 : give_reason("file read failed");
   while (size > 0 && file->fault->error == 0) {
     const ssize_t put = ::pwrite(file->fd, in, size, static_cast<off_t>(at));
     if (put < 0) {
@@ -123,8 +127,10 @@ herr_t write_file(H5FD_t* f, H5FD_mem_t, hid_t, haddr_t at, std::size_t size, co
 
 herr_t truncate_file(H5FD_t* f, hid_t, hbool_t) {
   Guarded* file = self(f);
+  if (file->fault->staged) file->fault->staged->size = file->eoa;
   if (file->eoa == file->eof) return 0;
-  if (file->fault->error == 0 && ::ftruncate(file->fd, static_cast<off_t>(file->eoa)) != 0) file->fault->error = errno;
+  if (!file->fault->staged && file->fault->error == 0 && ::ftruncate(file->fd, static_cast<off_t>(file->eoa)) != 0)
+    file->fault->error = errno;
   file->eof = file->eoa;
   return 0;
 }

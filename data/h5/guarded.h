@@ -8,11 +8,13 @@
 #include <memory>
 
 #include "data/h5/h5.h"
+#include "data/h5/pages.h"
 
 namespace spn::data::h5 {
 
 struct WriteFault : std::enable_shared_from_this<WriteFault> {
-  int error = 0;  // errno of the first failed write, 0: none
+  int error = 0;                  // errno of the first failed write, 0: none
+  std::unique_ptr<Pages> staged;  // set: writes stay here, and reads see them
 };
 
 // Makes files opened with this access list use the driver and report to `fault`.

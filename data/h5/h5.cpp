@@ -152,6 +152,16 @@ File File::open_to_write(const std::string& path) {
   return {own(H5Fopen(path.c_str(), H5F_ACC_RDWR, list.get()), fmt::format("open '{}' to write", path)), path, fault};
 }
 
+File File::open_staged(const std::string& path) {
+  const auto held = lock();
+  const Handle list = access_list();
+  auto fault = std::make_shared<WriteFault>();
+  fault->staged = std::make_unique<Pages>();
+  set_guarded_driver(list.get(), fault);
+  return {own(H5Fopen(path.c_str(), H5F_ACC_RDWR, list.get()), fmt::format("open '{}' to change it", path)), path,
+          fault};
+}
+
 File File::open_parallel(const std::string& path, const dist::Comm& comm) {
   void* native = dist::native_mpi_comm(comm);
   if (native == nullptr) return open_to_write(path);
@@ -182,6 +192,12 @@ void File::close() {
   open_.clear();
   if (id_) must(H5Fclose(id_.release()), what);
   settle(what);
+}
+
+Pages File::take_changes() {
+  check(fault_ && fault_->staged, "hdf5", "take_changes() of '{}', which is not staged", path_);
+  close();
+  return std::move(*fault_->staged);
 }
 
 bool File::has(const std::string& name) const {
@@ -226,6 +242,14 @@ void File::make_group(const std::string& name) {
   const auto held = lock();
   const std::string what = fmt::format("make group '{}' in '{}'", name, path_);
   own(H5Gcreate2(id_.get(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), what);
+  settle(what);
+}
+
+void File::remove(const std::string& name) {
+  const auto held = lock();
+  const std::string what = fmt::format("remove '{}' from '{}'", name, path_);
+  open_.erase(name);
+  must(H5Ldelete(id_.get(), name.c_str(), H5P_DEFAULT), what);
   settle(what);
 }
 

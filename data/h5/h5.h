@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "data/h5/pages.h"
 #include "engine/core/handle.h"
 #include "engine/dist/comm.h"
 
@@ -42,6 +43,9 @@ class File {
   static File create(const std::string& path);  // truncates
   static File open(const std::string& path);    // read-only
   static File open_to_write(const std::string& path);
+  // Nothing reaches the disk: what changed is told by take_changes(), for a caller that writes all of it or nothing.
+  // Held in memory: for tables and attributes, not for rows.
+  static File open_staged(const std::string& path);
   // Collective: all ranks of comm write the same file; close() is collective too. `self` opens it alone.
   static File open_parallel(const std::string& path, const dist::Comm& comm);
   File(File&&) noexcept = default;
@@ -50,6 +54,8 @@ class File {
   void flush();
   // Throws when the last bytes cannot be written; the destructor does not.
   void close();
+  // Of a staged file: closes it and returns the changed pages.
+  Pages take_changes();
   const std::string& path() const { return path_; }
 
   // Names are full paths: "/spots/xy".
@@ -57,6 +63,8 @@ class File {
   bool is_group(const std::string& name) const;
   std::vector<std::string> children(const std::string& group) const;  // in name order
   void make_group(const std::string& name);
+  // Unlinks a dataset; its space in the file is not given back.
+  void remove(const std::string& name);
 
   // Data error when there is no such dataset.
   Dataset dataset(const std::string& name) const;

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "data/h5/h5.h"
+#include "data/pack/commit.h"
 #include "data/pack/digest.h"
 #include "data/pack/half.h"
 #include "data/pack/layout.h"
@@ -29,7 +30,7 @@ struct CloseFd {
 
 // One payload dataset of a pack.
 struct Payload {
-  const char* name = "";
+  std::string name;
   Type stored = Type::u8;
   std::int64_t offset = -1;  // -1: through HDF5
   std::size_t values = 0;    // a row
@@ -44,18 +45,19 @@ struct PackReader::Impl {
   std::vector<PackSlide> slides;
   std::vector<std::string> genes;
   Handle<int, -1, CloseFd> fd;
-  Payload spot_image, niche_image, spot_gene, niche_gene;
+  Payload spot_image, niche_image, spot_gene, niche_gene, niche_feature, spot_feature;
+  std::optional<FeatureInfo> niche_features, spot_features;
   std::optional<h5::File> slow;  // kept open only when some payload is not plain
   std::once_flag fingerprint_once;
   std::string fingerprint;
 
-  Payload payload(const h5::File& file, const char* name, std::int64_t file_bytes) const;
+  Payload payload(const h5::File& file, const std::string& name, std::int64_t file_bytes) const;
   void read_plain(const Payload& p, std::int64_t row, void* out) const;
   void read_image(const Payload& p, std::int64_t row, std::uint8_t* out) const;
   void read_gene(const Payload& p, std::int64_t row, float* out) const;
 };
 
-Payload PackReader::Impl::payload(const h5::File& file, const char* name, std::int64_t file_bytes) const {
+Payload PackReader::Impl::payload(const h5::File& file, const std::string& name, std::int64_t file_bytes) const {
   const h5::Dataset d = file.dataset(name);
   Payload p{name, d.type, d.offset, 1};
   for (std::size_t i = 1; i < d.shape.size(); ++i) p.values *= static_cast<std::size_t>(d.shape[i]);
@@ -68,6 +70,7 @@ Payload PackReader::Impl::payload(const h5::File& file, const char* name, std::i
 PackReader::PackReader(std::string path) : impl_(std::make_unique<Impl>()) {
   Impl& r = *impl_;
   r.path = std::move(path);
+  finish_commit(r.path);
   r.fd = Handle<int, -1, CloseFd>(::open(r.path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!r.fd) fail_data("pack", "cannot open pack '{}': {}", r.path, std::strerror(errno));
   struct stat status {};
@@ -82,9 +85,14 @@ PackReader::PackReader(std::string path) : impl_(std::make_unique<Impl>()) {
   r.niche_image = r.payload(file, kNicheImage, status.st_size);
   r.spot_gene = r.payload(file, kSpotGene, status.st_size);
   r.niche_gene = r.payload(file, kNicheGene, status.st_size);
+  r.niche_features = read_features(file, FeatureKind::niche_image, r.header.spots);
+  r.spot_features = read_features(file, FeatureKind::spot_gene, r.header.spots);
+  if (r.niche_features) r.niche_feature = r.payload(file, feature_dataset(FeatureKind::niche_image), status.st_size);
+  if (r.spot_features) r.spot_feature = r.payload(file, feature_dataset(FeatureKind::spot_gene), status.st_size);
   ::posix_fadvise(r.fd.get(), 0, 0, POSIX_FADV_RANDOM);
-  for (const Payload* p : {&r.spot_image, &r.niche_image, &r.spot_gene, &r.niche_gene})
-    if (p->offset < 0 && !r.slow) r.slow.emplace(h5::File::open(r.path));
+  for (const Payload* p :
+       {&r.spot_image, &r.niche_image, &r.spot_gene, &r.niche_gene, &r.niche_feature, &r.spot_feature})
+    if (p->values > 0 && p->offset < 0 && !r.slow) r.slow.emplace(h5::File::open(r.path));
 }
 
 PackReader::~PackReader() = default;
@@ -95,6 +103,10 @@ const std::string& PackReader::path() const { return impl_->path; }
 const PackHeader& PackReader::header() const { return impl_->header; }
 const std::vector<PackSlide>& PackReader::slides() const { return impl_->slides; }
 const std::vector<std::string>& PackReader::genes() const { return impl_->genes; }
+
+const std::optional<FeatureInfo>& PackReader::features(FeatureKind kind) const {
+  return kind == FeatureKind::niche_image ? impl_->niche_features : impl_->spot_features;
+}
 
 const std::string& PackReader::fingerprint() const {
   std::call_once(impl_->fingerprint_once, [this] {
@@ -169,6 +181,10 @@ void PackReader::read_row(std::int64_t row, const Row& out) const {
   if (out.niche_image) r.read_image(r.niche_image, row, out.niche_image);
   if (out.spot_gene) r.read_gene(r.spot_gene, row, out.spot_gene);
   if (out.niche_gene) r.read_gene(r.niche_gene, row, out.niche_gene);
+  check((out.niche_feature == nullptr || r.niche_features) && (out.spot_feature == nullptr || r.spot_features), "pack",
+        "asked for features that '{}' does not have", r.path);
+  if (out.niche_feature) r.read_gene(r.niche_feature, row, out.niche_feature);
+  if (out.spot_feature) r.read_gene(r.spot_feature, row, out.spot_feature);
 }
 
 }  // namespace spn::data

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "data/pack/features.h"
 #include "data/pack/format.h"
 
 namespace spn::data {
@@ -23,8 +25,10 @@ class PackReader {
   const PackHeader& header() const;
   const std::vector<PackSlide>& slides() const;
   const std::vector<std::string>& genes() const;
+  // As they were when the pack was opened.
+  const std::optional<FeatureInfo>& features(FeatureKind kind) const;
   // Identity of the content's layout (header, slides, genes, row count, names): stored in checkpoints, so that a
-  // resumed run can refuse another pack. Hex SHA-256 of the metadata, cheap to compute.
+  // resumed run can refuse another pack. Hex SHA-256 of the metadata, cheap to compute. Features do not change it.
   const std::string& fingerprint() const;
 
   // All names, slides, coordinates: small tables, read whole.
@@ -34,12 +38,14 @@ class PackReader {
   std::vector<std::int32_t> read_clusters() const;           // all -1 without /spots/cluster
   std::vector<std::int32_t> read_array(bool columns) const;  // array_row or array_col, -1 unknown
 
-  // The four payload datasets of one row into caller's memory; a null pointer skips that dataset. Thread-safe.
+  // The payload datasets of one row into caller's memory; a null pointer skips that dataset. Thread-safe.
   struct Row {
     std::uint8_t* spot_image = nullptr;
     std::uint8_t* niche_image = nullptr;
     float* spot_gene = nullptr;
     float* niche_gene = nullptr;
+    float* niche_feature = nullptr;  // the pack must have them
+    float* spot_feature = nullptr;
   };
   void read_row(std::int64_t row, const Row& out) const;
 

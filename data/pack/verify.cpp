@@ -100,6 +100,22 @@ bool all_zero(const std::vector<std::uint8_t>& image) {
   return std::all_of(image.begin(), image.end(), [](std::uint8_t v) { return v == 0; });
 }
 
+// Present, complete, finite.
+void check_features(const PackReader& pack, FeatureKind kind, Problems& problems) {
+  const auto& info = pack.features(kind);
+  if (!info) return;
+  if (!info->complete())
+    problems.add(fmt::format("{} features incomplete", name_of(kind)), 0,
+                 fmt::format("{}; go on with spotniche encode", info->progress()));
+  std::vector<float> values(static_cast<std::size_t>(info->width));
+  PackReader::Row out;
+  (kind == FeatureKind::niche_image ? out.niche_feature : out.spot_feature) = values.data();
+  for (std::int64_t row = 0; row < pack.header().spots; ++row) {
+    pack.read_row(row, out);
+    check_values((std::string(name_of(kind)) + "_feature").c_str(), values, row, -1, problems);
+  }
+}
+
 }  // namespace
 
 std::int64_t row_bytes(const PackHeader& h) {
@@ -127,6 +143,7 @@ std::vector<std::string> verify_pack(const PackReader& pack) {
     if (all_zero(spot)) problems.add("spot image all zero", row, "no tissue there, or never written");
     if (all_zero(niche)) problems.add("niche image all zero", row, "no tissue there, or never written");
   }
+  for (const FeatureKind kind : kFeatureKinds) check_features(pack, kind, problems);
   return problems.lines();
 }
 

@@ -10,7 +10,8 @@ namespace spn::data {
 
 // One line a problem: how many rows have it, and the first. Empty: whole. Checked: names (unique, not empty, beginning
 // with their slide's), slide index, coordinates, clusters, array places, gene names, finite gene values, niche genes
-// within what log1p(1e4 x / sum(x)) can give, and images that are not all zero. Throws only when a row cannot be read.
+// within what log1p(1e4 x / sum(x)) can give, images that are not all zero, and features that are complete and finite.
+// Throws only when a row cannot be read.
 std::vector<std::string> verify_pack(const PackReader& pack);
 
 // Bytes of one row on disk: images and genes.

@@ -21,6 +21,13 @@ struct HostBatch {
   std::vector<float> xy_um;           // [b,2] position in µm on its slide
   std::vector<std::uint8_t> spot_image, niche_image;
   std::vector<float> spot_gene, niche_gene;
+  std::vector<float> niche_feature;  // in place of niche_image, which is then empty
+};
+
+// What stands in for a payload in every batch; all packs must hold it, complete and alike.
+struct Stored {
+  bool niche_features = false;  // niche_feature instead of niche_image, which is not read at all
+  bool spot_features = false;   // spot_gene holds the spot_gene features
 };
 
 // Several packs read as one, rows joined in order. They must agree in sizes, genes and normalisation and share no slide
@@ -33,7 +40,17 @@ class PackSet {
   std::size_t packs() const { return packs_.size(); }
   const PackHeader& header() const { return packs_.front().header(); }
   const std::vector<std::string>& genes() const { return packs_.front().genes(); }
-  std::string fingerprint() const;  // over all packs, in order
+  // Over all packs, in order; spot_gene features that are read take part, niche features (a cache) do not.
+  std::string fingerprint() const;
+
+  // Why batches cannot hold the features of this kind: a pack lacks them, has them in part, or packs have unlike ones.
+  // Empty: they can.
+  std::string features_missing(FeatureKind kind) const;
+  void read_stored(const Stored& stored);  // before any reading
+  const Stored& stored() const { return stored_; }
+  const FeatureInfo& features(FeatureKind kind) const { return *packs_.front().features(kind); }
+  // Width of HostBatch::spot_gene.
+  std::int64_t spot_width() const;
   // Fills everything but step, epoch and first_position.
   void read(const std::vector<std::int64_t>& rows, HostBatch& out) const;
 
@@ -42,6 +59,7 @@ class PackSet {
   std::vector<std::int64_t> first_;            // first joined row of each pack
   std::vector<std::int32_t> slide_, cluster_;  // per joined row
   std::vector<float> xy_um_;
+  Stored stored_;
 };
 
 class Loader {

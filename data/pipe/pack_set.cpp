@@ -70,16 +70,54 @@ std::int64_t PackSet::rows() const { return static_cast<std::int64_t>(slide_.siz
 
 std::string PackSet::fingerprint() const {
   std::string all;
-  for (const PackReader& p : packs_) all += p.fingerprint() + '\n';
+  for (const PackReader& p : packs_) {
+    all += p.fingerprint() + '\n';
+    if (stored_.spot_features) all += p.features(FeatureKind::spot_gene)->checksum + '\n';
+  }
   return sha256_hex(all);
+}
+
+std::string PackSet::features_missing(FeatureKind kind) const {
+  const auto& first = packs_.front().features(kind);
+  for (const PackReader& p : packs_) {
+    const auto& info = p.features(kind);
+    if (!info) return fmt::format("'{}' has no {} features", p.path(), name_of(kind));
+    if (!info->complete())
+      return fmt::format("the {} features of '{}' are incomplete ({}): give spotniche encode once more to go on",
+                         name_of(kind), p.path(), info->progress());
+    const auto unlike = [&](const std::string& what, const auto& a, const auto& b) {
+      return fmt::format("the {} features of '{}' and '{}' differ: {} {} and {}; encode them alike", name_of(kind),
+                         packs_.front().path(), p.path(), what, a, b);
+    };
+    if (info->width != first->width) return unlike("width", first->width, info->width);
+    // of spot genes the sum is over the values, which are each pack's own
+    if (kind == FeatureKind::niche_image && info->checksum != first->checksum)
+      return unlike("weights", first->checksum, info->checksum);
+  }
+  return "";
+}
+
+void PackSet::read_stored(const Stored& stored) {
+  for (const FeatureKind kind : kFeatureKinds) {
+    if (!(kind == FeatureKind::niche_image ? stored.niche_features : stored.spot_features)) continue;
+    const std::string why = features_missing(kind);
+    if (!why.empty()) fail_data("packs", "{}", why);
+  }
+  stored_ = stored;
+}
+
+std::int64_t PackSet::spot_width() const {
+  return stored_.spot_features ? features(FeatureKind::spot_gene).width : header().spot_genes;
 }
 
 void PackSet::read(const std::vector<std::int64_t>& rows, HostBatch& out) const {
   const PackHeader& h = header();
   const auto n = rows.size();
   const auto spot = static_cast<std::size_t>(3 * h.spot_px) * static_cast<std::size_t>(h.spot_px);
-  const auto niche = static_cast<std::size_t>(3 * h.niche_px) * static_cast<std::size_t>(h.niche_px);
-  const auto spot_genes = static_cast<std::size_t>(h.spot_genes), niche_genes = static_cast<std::size_t>(h.niche_genes);
+  const bool cached = stored_.niche_features;
+  const auto niche = cached ? 0 : static_cast<std::size_t>(3 * h.niche_px) * static_cast<std::size_t>(h.niche_px);
+  const auto feature = cached ? static_cast<std::size_t>(features(FeatureKind::niche_image).width) : 0;
+  const auto spot_genes = static_cast<std::size_t>(spot_width()), niche_genes = static_cast<std::size_t>(h.niche_genes);
   out.row = rows;
   out.slide.resize(n);
   out.cluster.resize(n);
@@ -88,6 +126,7 @@ void PackSet::read(const std::vector<std::int64_t>& rows, HostBatch& out) const 
   out.niche_image.resize(n * niche);
   out.spot_gene.resize(n * spot_genes);
   out.niche_gene.resize(n * niche_genes);
+  out.niche_feature.resize(n * feature);
   for (std::size_t i = 0; i < n; ++i) {
     check(rows[i] >= 0 && rows[i] < this->rows(), "packs", "expected a row within [0, {}), got {}", this->rows(),
           rows[i]);
@@ -98,9 +137,15 @@ void PackSet::read(const std::vector<std::int64_t>& rows, HostBatch& out) const 
     out.cluster[i] = cluster_[row];
     out.xy_um[2 * i] = xy_um_[2 * row];
     out.xy_um[2 * i + 1] = xy_um_[2 * row + 1];
-    packs_[p].read_row(rows[i] - first_[p],
-                       {out.spot_image.data() + i * spot, out.niche_image.data() + i * niche,
-                        out.spot_gene.data() + i * spot_genes, out.niche_gene.data() + i * niche_genes});
+    PackReader::Row to;
+    to.spot_image = out.spot_image.data() + i * spot;
+    if (cached)
+      to.niche_feature = out.niche_feature.data() + i * feature;
+    else
+      to.niche_image = out.niche_image.data() + i * niche;
+    (stored_.spot_features ? to.spot_feature : to.spot_gene) = out.spot_gene.data() + i * spot_genes;
+    to.niche_gene = out.niche_gene.data() + i * niche_genes;
+    packs_[p].read_row(rows[i] - first_[p], to);
   }
 }
 

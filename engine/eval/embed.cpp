@@ -9,7 +9,10 @@ Embeddings embed_batch(const models::StAlign& model, const models::Batch& batch,
   const NoGrad no_grad;
   models::Inputs in;
   in.spot_image = ops::image_embed(batch.spot_image.to(device), {}, compute);
-  in.niche_image = ops::image_embed(batch.niche_image.to(device), {}, compute);
+  if (batch.niche_feature)
+    in.niche_feature = batch.niche_feature.to(device);
+  else
+    in.niche_image = ops::image_embed(batch.niche_image.to(device), {}, compute);
   in.spot_gene = batch.spot_gene.to(device);
   in.niche_gene = batch.niche_gene.to(device);
   nn::Context c;

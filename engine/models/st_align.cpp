@@ -76,8 +76,9 @@ Var StAlign::inverse_temperature(int target) const {
   return config_.learnable_temperature ? ops::clamp_max(ops::exp(ops::reshape(s, {1})), kMaxInverseTemperature) : s;
 }
 
-Var StAlign::encode_niche_image(const Var& image, const nn::Context& c) const {
-  Var x = image;
+Var StAlign::encode_niche_image(const Inputs& in, const nn::Context& c) const {
+  if (in.niche_feature) return niche_image_tokens_(Var(in.niche_feature.to(c.compute)));
+  Var x(in.niche_image.to(c.compute));
   if (config_.niche_adapter)
     x = adapter_.conv(ops::adaptive_avg_pool2d(adapter_.bn(x, c, false), kAdapterPx, kAdapterPx));
   return niche_image_tokens_(vit_(x, c));
@@ -95,7 +96,12 @@ std::array<Var, kEmbeddings> StAlign::embed(const Inputs& in, const nn::Context&
     check(t.shape() == want, "st_align", "expected {} of shape {}, got {}", what, want.str(), t.shape().str());
   };
   require("spot_image", in.spot_image, {batch, 3, config_.spot_image_px, config_.spot_image_px});
-  require("niche_image", in.niche_image, {batch, 3, config_.niche_image_px, config_.niche_image_px});
+  if (in.niche_feature) {
+    require("niche_feature", in.niche_feature, {batch, config_.vit_width});
+    check(!config_.niche_adapter, "st_align", "expected images, got features: the adapter comes before the ViT");
+  } else {
+    require("niche_image", in.niche_image, {batch, 3, config_.niche_image_px, config_.niche_image_px});
+  }
   require("spot_gene", in.spot_gene, {batch, config_.spot_gene_width});
   require("niche_gene", in.niche_gene, {batch, config_.genes});
 
@@ -104,7 +110,7 @@ std::array<Var, kEmbeddings> StAlign::embed(const Inputs& in, const nn::Context&
   std::array<Var, kEmbeddings> tokens;
   tokens[spot_image] = spot_image_tokens_(resnet_(input(in.spot_image), c));
   tokens[spot_gene] = spot_gene_tokens_(config_.spot_gene_encoder == "mlp" ? spot_gene_mlp_(genes) : genes);
-  tokens[niche_image] = encode_niche_image(input(in.niche_image), c);
+  tokens[niche_image] = encode_niche_image(in, c);
   tokens[niche_gene] = encode_niche_gene(input(in.niche_gene), c);
   tokens[spot] = spot_fusion_(tokens[spot_image], tokens[spot_gene], c);
   tokens[niche] = niche_fusion_(tokens[niche_image], tokens[niche_gene], c);

@@ -25,10 +25,11 @@ inline constexpr Target kTargets[3] = {
 
 // One batch of normalised inputs on the model's device; images may be bf16.
 struct Inputs {
-  Tensor spot_image;   // f32 [B,3,S,S]
-  Tensor niche_image;  // f32 [B,3,N,N]
-  Tensor spot_gene;    // f32 [B,Gs]
-  Tensor niche_gene;   // f32 [B,G]
+  Tensor spot_image;     // f32 [B,3,S,S]
+  Tensor niche_image;    // f32 [B,3,N,N]
+  Tensor niche_feature;  // f32 [B,vit_width]: the ViT's output in place of niche_image; absent: the image is encoded
+  Tensor spot_gene;      // f32 [B,Gs]
+  Tensor niche_gene;     // f32 [B,G]
 };
 
 // The niche image encoder that a configuration asks for.
@@ -50,7 +51,7 @@ class StAlign {
   std::string summary() const;
 
  private:
-  Var encode_niche_image(const Var& image, const nn::Context& c) const;
+  Var encode_niche_image(const Inputs& in, const nn::Context& c) const;
   Var encode_niche_gene(const Var& x, const nn::Context& c) const;
 
   Config config_;

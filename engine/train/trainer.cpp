@@ -35,7 +35,10 @@ models::Inputs Trainer::inputs(const Batch& batch, std::int64_t first, std::int6
   const auto part = [&](const Tensor& t) { return t.narrow(0, first, rows).to(options_.device); };
   models::Inputs in;
   in.spot_image = ops::image_embed(part(batch.spot_image), augment, options_.compute);
-  in.niche_image = ops::image_embed(part(batch.niche_image), augment, options_.compute);
+  if (batch.niche_feature)
+    in.niche_feature = part(batch.niche_feature);
+  else
+    in.niche_image = ops::image_embed(part(batch.niche_image), augment, options_.compute);
   in.spot_gene = part(batch.spot_gene);
   in.niche_gene = part(batch.niche_gene);
   return in;

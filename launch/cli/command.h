@@ -16,6 +16,7 @@ struct Command {
 };
 
 int run_prepare(dist::Comm&, const std::vector<std::string>&);
+int run_encode(dist::Comm&, const std::vector<std::string>&);
 int run_pretrain(dist::Comm&, const std::vector<std::string>&);
 int run_embed(dist::Comm&, const std::vector<std::string>&);
 int run_evaluate(dist::Comm&, const std::vector<std::string>&);

@@ -6,6 +6,7 @@
 #include "engine/dist/together.h"
 #include "launch/cli/command.h"
 #include "launch/cli/embed_pack.h"
+#include "launch/cli/features.h"
 #include "launch/cli/load_model.h"
 #include "launch/cli/precision.h"
 #include "launch/cli/version.h"
@@ -68,7 +69,7 @@ data::H5ad assemble(const LoadedModel& loaded, const data::PackSet& packs, eval:
 }  // namespace
 
 int run_embed(dist::Comm& world, const std::vector<std::string>& args) {
-  std::string checkpoint, output;
+  std::string checkpoint, output, features = "auto";
   std::vector<std::string> pack_paths;
   std::int64_t batch = 256;
   Precision precision;
@@ -77,6 +78,7 @@ int run_embed(dist::Comm& world, const std::vector<std::string>& args) {
   options.add("checkpoint", &checkpoint, "a checkpoint folder, or a run directory (its newest checkpoint)");
   options.add("pack", &pack_paths, "packs from `spotniche prepare`");
   options.add("output", &output, "the .h5ad to write");
+  add_features_option(options, &features);
   options.add("batch", &batch, "rows embedded at once on a rank");
   precision.add_to(options);
   options.add("ema", &ema, "use the averaged weights of a run with --ema-decay");
@@ -85,8 +87,10 @@ int run_embed(dist::Comm& world, const std::vector<std::string>& args) {
   if (batch < 1) fail_usage("embed", "--batch: expected at least 1, got {}", batch);
 
   const LoadedModel loaded = load_model(checkpoint, ema);
-  const data::PackSet packs(pack_paths);
+  data::PackSet packs(pack_paths);
+  use_spot_features(packs, loaded.model->config());
   require_fits(loaded.model->config(), loaded.genes, packs, loaded.folder);
+  use_niche_features(packs, *loaded.model, features, false, true, false);
   log::info("embedding {} spots of {} pack(s) with {}", packs.rows(), packs.packs(), loaded.folder);
   eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch, precision.dtype());
   dist::together(world, "embed", [&] {

@@ -10,6 +10,7 @@
 #include "engine/eval/retrieval.h"
 #include "launch/cli/command.h"
 #include "launch/cli/embed_pack.h"
+#include "launch/cli/features.h"
 #include "launch/cli/load_model.h"
 #include "launch/cli/precision.h"
 
@@ -69,7 +70,7 @@ std::vector<Slide> slides_of(const data::PackSet& packs) {
 }  // namespace
 
 int run_evaluate(dist::Comm& world, const std::vector<std::string>& args) {
-  std::string checkpoint, output;
+  std::string checkpoint, output, features = "auto";
   std::vector<std::string> pack_paths;
   std::int64_t batch = 256;
   Precision precision;
@@ -79,6 +80,7 @@ int run_evaluate(dist::Comm& world, const std::vector<std::string>& args) {
   options.add("checkpoint", &checkpoint, "a checkpoint folder, or a run directory (its newest checkpoint)");
   options.add("pack", &pack_paths, "packs of held-out slides");
   options.add("output", &output, "folder for metrics.json");
+  add_features_option(options, &features);
   options.add("batch", &batch, "rows embedded at once on a rank");
   precision.add_to(options);
   options.add("ema", &ema, "use the averaged weights of a run with --ema-decay");
@@ -87,8 +89,10 @@ int run_evaluate(dist::Comm& world, const std::vector<std::string>& args) {
   if (batch < 1) fail_usage("evaluate", "--batch: expected at least 1, got {}", batch);
 
   const LoadedModel loaded = load_model(checkpoint, ema);
-  const data::PackSet packs(pack_paths);
+  data::PackSet packs(pack_paths);
+  use_spot_features(packs, loaded.model->config());
   require_fits(loaded.model->config(), loaded.genes, packs, loaded.folder);
+  use_niche_features(packs, *loaded.model, features, false, true, false);
   const eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch, precision.dtype());
   dist::together(world, "evaluate", [&] {
     if (world.rank() != 0) return;

@@ -8,6 +8,7 @@
 #include <iostream>
 
 #include "data/h5/h5.h"
+#include "data/pack/commit.h"
 #include "engine/core/check.h"
 #include "engine/core/log.h"
 #include "launch/cli/command.h"
@@ -31,6 +32,7 @@ Faults inspect_one(const std::string& path, bool verify, std::ostream& out) {
   char head[9] = "";
   std::ifstream(path, std::ios::binary).read(head, sizeof head);
   if (std::memcmp(head, "\x89HDF\r\n\x1a\n", 8) == 0) {
+    data::finish_commit(path);
     // the format is asked before the content, so that a damaged pack is told as one
     const data::h5::File file = data::h5::File::open(path);
     if (file.has_attribute("/", "format")) return inspect_pack(path, verify, out);

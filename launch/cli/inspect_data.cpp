@@ -33,6 +33,26 @@ std::string window(double um) { return um > 0 ? fmt::format("{:g} um", um) : std
 
 std::string or_dash(const std::string& s) { return s.empty() ? "-" : s; }
 
+void print_features(const data::PackReader& pack, data::FeatureKind kind, std::ostream& out) {
+  const auto& info = pack.features(kind);
+  if (!info) return;
+  const auto fact = [&](const char* name) {
+    const auto found = info->facts.find(name);
+    return found == info->facts.end() ? std::string("-") : found->second;
+  };
+  fmt::print(out, "  features    {}: width {} as {}, {}\n", name_of(kind), info->width,
+             info->type == data::GeneType::f16 ? "float16" : "float32",
+             info->complete()
+                 ? "complete"
+                 : fmt::format("INCOMPLETE: {}; spotniche encode, given again, goes on", info->progress()));
+  if (kind == data::FeatureKind::niche_image)
+    fmt::print(out, "              of weights {} ({})\n              of a ViT {}\n", info->checksum, fact("weights"),
+               fact("encoder_config"));
+  else
+    fmt::print(out, "              from {} {} (sha256 {}), {} spots without\n", fact("source"), fact("key"),
+               fact("source_sha256"), fact("missing_rows"));
+}
+
 }  // namespace
 
 Faults inspect_pack(const std::string& path, bool verify, std::ostream& out) {
@@ -51,6 +71,7 @@ Faults inspect_pack(const std::string& path, bool verify, std::ostream& out) {
   fmt::print(out, "  genes       {} ({} a spot vector) as {}: {}\n", h.niche_genes, h.spot_genes, type,
              h.normalisation);
   fmt::print(out, "  clusters    {}\n", h.has_cluster ? "yes" : "no");
+  for (const data::FeatureKind kind : data::kFeatureKinds) print_features(pack, kind, out);
   fmt::print(out, "  a row       {}, all rows {}\n", by_size(static_cast<double>(data::row_bytes(h))),
              by_size(static_cast<double>(data::row_bytes(h)) * static_cast<double>(h.spots)));
   fmt::print(out, "  fingerprint {}\n", pack.fingerprint());

@@ -77,7 +77,13 @@ void require_fits(const models::Config& c, const std::vector<std::string>& genes
   require("the spot image's side", c.spot_image_px, h.spot_px, "--spot-image-px");
   require("the niche image's side", c.niche_image_px, h.niche_px, "--niche-image-px");
   require("the number of niche genes", c.genes, h.niche_genes, "--gene-count");
-  require("the width of the spot gene vector", c.spot_gene_width, h.spot_genes, "--gene-count");
+  if (c.spot_gene_encoder == "mlp")
+    require("the width of the spot gene vector", c.spot_gene_width, packs.spot_width(), "--gene-count");
+  else if (c.spot_gene_width != packs.spot_width())
+    fail_data("pack",
+              "{}: the spot embeddings have width {} but the model ({}) wants {}; join others with spotniche "
+              "encode --encoder spot_gene",
+              pack, packs.spot_width(), source, c.spot_gene_width);
   if (genes.empty()) return;
   const auto& have = packs.genes();
   for (std::size_t g = 0; g < genes.size(); ++g)

@@ -15,6 +15,7 @@ namespace {
 constexpr Command kCommands[] = {
     {"synth", "make slides with a known structure in a real layout", run_synth},
     {"prepare", "slides on disk -> a pack, one row a spot-niche pair", run_prepare},
+    {"encode", "features of a frozen encoder, or embeddings of spots, into a pack", run_encode},
     {"pretrain", "a pack -> a run directory with metrics and checkpoints", run_pretrain},
     {"embed", "checkpoint and pack -> an .h5ad that scanpy opens", run_embed},
     {"evaluate", "checkpoint and pack -> retrieval beside chance", run_evaluate},

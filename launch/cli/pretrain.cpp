@@ -12,6 +12,7 @@
 #include "engine/train/loop.h"
 #include "launch/cli/batches.h"
 #include "launch/cli/command.h"
+#include "launch/cli/features.h"
 #include "launch/cli/load_model.h"
 #include "launch/cli/pretrain_options.h"
 #include "launch/cli/signals.h"
@@ -99,8 +100,9 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
   const int threads = settle_threads();
   o.check(world.size());
 
-  const data::PackSet packs(o.packs);
-  o.adopt_sizes(options, packs.header());
+  data::PackSet packs(o.packs);
+  use_spot_features(packs, o.model);
+  o.adopt_sizes(options, packs);
   require_fits(o.model, {}, packs, "the model configuration");
   const data::Sampler sampler(packs.rows(), o.global_batch, o.seed);
   o.settle_steps(sampler.steps_per_epoch());
@@ -126,6 +128,7 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
     dist::together(world, "resume",
                    [&] { first_step = train::restore(start, model, *optimizer, loop, ema.get()).step; });
   }
+  use_niche_features(packs, model, o.features, true, !start.empty(), o.augment_flips || o.augment_stain > 0);
   std::unique_ptr<train::RunLog> run_log;
   dist::together(world, "run log", [&] {
     // auto over a run that was killed before its first checkpoint starts that run again
@@ -148,6 +151,7 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
                                                        {"threads", std::int64_t{threads}},
                                                        {"step", first_step},
                                                        {"checkpoint", start},
+                                                       {"niche_features", std::int64_t{packs.stored().niche_features}},
                                                        {"parameters", model.registry().count()}});
   if (start.empty()) run_log->event("data", data_fields(packs));
   for (const ReadWeights& w : read) run_log->event("weights", w.event());

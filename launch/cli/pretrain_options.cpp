@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/table.h"
+#include "launch/cli/features.h"
 #include "launch/cli/model_options.h"
 #include "launch/cli/version.h"
 
@@ -22,6 +23,7 @@ Options pretrain_table(PretrainOptions& o) {
         "pairs that a rank embeds at once, 0: all; changes memory, not the result (but batch statistics are taken over "
         "each part)");
   t.add("resume", &o.resume, "auto: go on from the newest checkpoint of --output; never; or a checkpoint's path");
+  add_features_option(t, &o.features);
   t.add("device", &o.device, "where to compute");
   t.choices("device", {"cpu", "cuda"});
   o.precision.add_to(t);
@@ -86,9 +88,10 @@ void PretrainOptions::check(int ranks) const {
     fail_usage("pretrain", "--device cuda: this build has no CUDA backend; use --device cpu");
 }
 
-void PretrainOptions::adopt_sizes(const Options& given, const data::PackHeader& h) {
+void PretrainOptions::adopt_sizes(const Options& given, const data::PackSet& packs) {
+  const data::PackHeader& h = packs.header();
   if (!given.given("genes")) model.genes = h.niche_genes;
-  if (!given.given("spot-gene-width")) model.spot_gene_width = h.spot_genes;
+  if (!given.given("spot-gene-width")) model.spot_gene_width = packs.spot_width();
   if (!given.given("spot-image-px")) model.spot_image_px = h.spot_px;
   if (!given.given("niche-image-px")) model.niche_image_px = h.niche_px;
   model.validate();

@@ -1,7 +1,7 @@
 // The options of pretrain (and of bench step), and what they mean for the engine.
 #pragma once
 
-#include "data/pack/format.h"
+#include "data/pipe/loader.h"
 #include "engine/train/loop.h"
 #include "launch/cli/options.h"
 #include "launch/cli/precision.h"
@@ -11,7 +11,7 @@ namespace spn::cli {
 
 struct PretrainOptions {
   std::vector<std::string> packs;
-  std::string output, resume = "auto", device = "cpu";
+  std::string output, resume = "auto", device = "cpu", features = "auto";
   Precision precision;
   std::int64_t steps = 0, global_batch = 128, micro_batch = 0;
   double epochs = 0;
@@ -32,8 +32,8 @@ struct PretrainOptions {
 
   // Usage errors for combinations that cannot work on this many ranks.
   void check(int ranks) const;
-  // Gene counts and image sizes come from the pack where the user gave none.
-  void adopt_sizes(const Options& given, const data::PackHeader& header);
+  // Gene counts and image sizes come from the packs where the user gave none.
+  void adopt_sizes(const Options& given, const data::PackSet& packs);
   // steps from epochs.
   void settle_steps(std::int64_t steps_per_epoch);
   std::unique_ptr<optim::Optimizer> make_optimizer(models::StAlign& model) const;

@@ -122,6 +122,81 @@ TEST(PackSet, RefusesPacksThatDisagree) {
   refuse({made.folder / "a.h5", made.folder / "e.h5"}, "um_per_px");
 }
 
+// Features of `width`: row r holds r + column / 8. `blocks`: how many of the blocks of 8 rows are written.
+void add_features(const std::string& path, FeatureKind kind, std::int64_t width, const std::string& checksum,
+                  std::size_t blocks = 100) {
+  FeatureInfo want;
+  want.width = width;
+  want.block_rows = 8;
+  want.checksum = checksum;
+  FeatureWriter w(test::world(), path, kind, want, true);
+  for (std::size_t i = 0; i < std::min(blocks, w.todo().size()); ++i) {
+    std::vector<float> values;
+    for (std::int64_t r = 0; r < w.rows(w.todo()[i]); ++r)
+      for (std::int64_t c = 0; c < width; ++c)
+        values.push_back(static_cast<float>(w.first_row(w.todo()[i]) + r) + static_cast<float>(c) / 8);
+    w.write(w.todo()[i], values);
+  }
+  w.finish();
+}
+
+TEST(PackSet, FeaturesStandInForImagesAndGenes) {
+  const TwoPacks made;
+  const auto paths = made.paths();
+  const std::string plain = PackSet(paths).fingerprint();
+  for (std::size_t p = 0; p < 2; ++p) {
+    add_features(paths[p], FeatureKind::niche_image, 4, "weights");
+    add_features(paths[p], FeatureKind::spot_gene, 3, "values of " + paths[p]);
+  }
+  PackSet packs(paths);
+  EXPECT_EQ(packs.features_missing(FeatureKind::niche_image), "");
+  EXPECT_EQ(packs.spot_width(), 9);
+  HostBatch batch;
+  packs.read({3, 20}, batch);  // without being asked for, they change nothing
+  EXPECT_TRUE(batch.niche_feature.empty());
+  EXPECT_EQ(batch.niche_image.size(), 2U * 147);
+  EXPECT_EQ(packs.fingerprint(), plain);
+
+  packs.read_stored({true, false});
+  packs.read({3, 20}, batch);
+  EXPECT_TRUE(batch.niche_image.empty());
+  EXPECT_EQ(batch.niche_feature, (std::vector<float>{3, 3.125F, 3.25F, 3.375F, 3, 3.125F, 3.25F, 3.375F}));
+  EXPECT_EQ(batch.spot_gene.size(), 18U);
+  EXPECT_EQ(packs.fingerprint(), plain) << "a cache is no other data";
+
+  packs.read_stored({true, true});
+  EXPECT_EQ(packs.spot_width(), 3);
+  packs.read({16, 17}, batch);
+  EXPECT_EQ(batch.spot_gene, (std::vector<float>{16, 16.125F, 16.25F, 0, 0.125F, 0.25F}));
+  EXPECT_EQ(batch.niche_feature[0], 16);
+  EXPECT_EQ(batch.niche_gene.size(), 22U);
+  EXPECT_NE(packs.fingerprint(), plain) << "other embeddings are other data";
+}
+
+TEST(PackSet, FeaturesMustBeCompleteAndAlike) {
+  const TwoPacks made;
+  const auto paths = made.paths();
+  const auto missing = [&](FeatureKind kind) {
+    PackSet packs(paths);
+    const std::string why = packs.features_missing(kind);
+    EXPECT_THROW(packs.read_stored({kind == FeatureKind::niche_image, kind == FeatureKind::spot_gene}), Error);
+    return why;
+  };
+  const auto has = [](const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+  };
+  EXPECT_TRUE(has(missing(FeatureKind::niche_image), "has no niche_image features"));
+  add_features(paths[0], FeatureKind::niche_image, 4, "weights");
+  EXPECT_TRUE(has(missing(FeatureKind::niche_image), "b.h5' has no"));
+  add_features(paths[1], FeatureKind::niche_image, 4, "weights", 1);
+  EXPECT_TRUE(has(missing(FeatureKind::niche_image), "1 of 2 blocks of 8 rows"));
+  add_features(paths[1], FeatureKind::niche_image, 4, "others");
+  EXPECT_TRUE(has(missing(FeatureKind::niche_image), "weights and others"));
+  for (std::size_t p = 0; p < 2; ++p)
+    add_features(paths[p], FeatureKind::spot_gene, 3 + static_cast<std::int64_t>(p), "x");
+  EXPECT_TRUE(has(missing(FeatureKind::spot_gene), "width 3 and 4"));
+}
+
 TEST(PackSet, FingerprintDependsOnTheOrder) {
   const TwoPacks made;
   const auto paths = made.paths();

@@ -47,6 +47,33 @@ TEST(StAlign, InitialWeightsDependOnNameAndSeedAlone) {
   EXPECT_NE(find(a, name), find(other, name));
 }
 
+TEST(StAlign, FeaturesInPlaceOfTheNicheImage) {
+  Config c = test::read_model_config(source("configs/model/tiny.cfg"));
+  c.vit_frozen = true;
+  const StAlign model(c, 5);
+  const NoGrad no_grad;
+  Inputs in;
+  in.spot_image = test::random({3, 3, 32, 32}, 1, DType::f32);
+  in.niche_image = test::random({3, 3, 64, 64}, 2, DType::f32);
+  in.spot_gene = test::random({3, 512}, 3, DType::f32);
+  in.niche_gene = test::random({3, 512}, 4, DType::f32);
+  const auto want = model.embed(in, nn::Context{});
+  // a ViT alone, made from the same seed under the same names
+  nn::Registry registry(5);
+  const ViT vit(registry.root() / "niche_image" / "backbone", {64, 16, 128, 2, 4, 256});
+  in.niche_feature = vit(Var(in.niche_image), nn::Context{}).value();
+  in.niche_image = Tensor();
+  const auto got = model.embed(in, nn::Context{});
+  for (std::size_t e = 0; e < kEmbeddings; ++e)
+    EXPECT_EQ(got[e].value().to_vector<float>(), want[e].value().to_vector<float>()) << kEmbeddingNames[e];
+  in.niche_feature = test::random({3, 127}, 5, DType::f32);
+  EXPECT_THROW(model.embed(in, nn::Context{}), Error);
+  c.niche_adapter = true;
+  c.vit_patch = 16;
+  in.niche_feature = test::random({3, 128}, 5, DType::f32);
+  EXPECT_THROW(StAlign(c, 5).embed(in, nn::Context{}), Error);
+}
+
 class StAlignGolden : public testing::TestWithParam<const char*> {
  protected:
   StAlignGolden() : golden("st_align"), name(GetParam()) {

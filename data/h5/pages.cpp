@@ -1,0 +1,54 @@
+#include "data/h5/pages.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace spn::data::h5 {
+
+bool read_or_zero(int fd, std::uint64_t at, std::size_t bytes, char* to) {
+  while (bytes > 0) {
+    const ssize_t got = ::pread(fd, to, bytes, static_cast<off_t>(at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return false;
+    if (got == 0) {
+      std::memset(to, 0, bytes);
+      return true;
+    }
+    to += got;
+    at += static_cast<std::uint64_t>(got);
+    bytes -= static_cast<std::size_t>(got);
+  }
+  return true;
+}
+
+bool Pages::read(int fd, std::uint64_t at, std::size_t bytes, char* to) const {
+  if (!read_or_zero(fd, at, bytes, to)) return false;
+  const std::uint64_t end = at + bytes;
+  for (auto page = changed.lower_bound(at - at % kBytes); page != changed.end() && page->first < end; ++page) {
+    const std::uint64_t from = std::max(at, page->first), until = std::min(end, page->first + kBytes);
+    std::memcpy(to + (from - at), page->second.data() + (from - page->first), until - from);
+  }
+  return true;
+}
+
+bool Pages::write(int fd, std::uint64_t at, std::size_t bytes, const char* from) {
+  const std::uint64_t end = at + bytes;
+  while (at < end) {
+    const std::uint64_t first = at - at % kBytes, until = std::min(end, first + kBytes);
+    auto page = changed.find(first);
+    if (page == changed.end()) {
+      std::string own(kBytes, '\0');
+      if (!read_or_zero(fd, first, kBytes, own.data())) return false;
+      page = changed.emplace(first, std::move(own)).first;
+    }
+    std::memcpy(page->second.data() + (at - first), from, until - at);
+    from += until - at;
+    at = until;
+  }
+  return true;
+}
+
+}  // namespace spn::data::h5

@@ -1,0 +1,179 @@
+// PATH.redo: "spn-redo 1\n", u64 size of the changed pack, u64 pages; each page its place (u64), its bytes before and
+// after; then the SHA-256 of all that in hex. Bytes before: so that a left-over cannot damage another pack.
+#include "data/pack/commit.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "data/pack/atomic_file.h"
+#include "data/pack/digest.h"
+#include "engine/core/check.h"
+#include "engine/core/handle.h"
+#include "engine/core/log.h"
+
+namespace spn::data {
+namespace {
+
+constexpr std::string_view kMagic = "spn-redo 1\n";
+constexpr std::size_t kDigest = 64, kSector = 512;  // a disk writes sectors whole
+constexpr std::size_t kPage = h5::Pages::kBytes;
+
+struct CloseFd {
+  void operator()(int fd) const noexcept { ::close(fd); }
+};
+using Fd = Handle<int, -1, CloseFd>;
+
+std::function<void(std::string_view)>& hook() {
+  static std::function<void(std::string_view)> h;
+  return h;
+}
+void step(std::string_view name) {
+  if (hook()) hook()(name);
+}
+
+std::string redo_of(const std::string& path) { return path + ".redo"; }
+
+void add_number(std::string& out, std::uint64_t v) { out.append(reinterpret_cast<const char*>(&v), sizeof v); }
+std::uint64_t number_at(const std::string& in, std::size_t at) {
+  std::uint64_t v = 0;
+  std::memcpy(&v, in.data() + at, sizeof v);
+  return v;
+}
+
+Fd open_pack(const std::string& path) {
+  Fd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (!fd) fail_data("pack", "cannot open '{}' to change it: {}", path, std::strerror(errno));
+  return fd;
+}
+
+void read_page(const Fd& fd, const std::string& path, std::uint64_t at, char* to) {
+  if (!h5::read_or_zero(fd.get(), at, kPage, to)) fail_data("pack", "cannot read '{}': {}", path, std::strerror(errno));
+}
+
+void write_at(const Fd& fd, const std::string& path, std::uint64_t at, const char* from, std::size_t bytes) {
+  while (bytes > 0) {
+    const ssize_t put = ::pwrite(fd.get(), from, bytes, static_cast<off_t>(at));
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) fail_data("pack", "cannot write '{}': {}", path, std::strerror(errno));
+    from += put;
+    at += static_cast<std::uint64_t>(put);
+    bytes -= static_cast<std::size_t>(put);
+  }
+}
+
+void write_redo(const std::string& path, const Fd& pack, const h5::Pages& pages) {
+  std::string all(kMagic), before(kPage, '\0');
+  add_number(all, pages.size);
+  add_number(all, pages.changed.size());
+  for (const auto& [at, bytes] : pages.changed) {
+    read_page(pack, path, at, before.data());
+    add_number(all, at);
+    all += before;
+    all += bytes;
+  }
+  all += sha256_hex(all);
+  const std::string aside = redo_of(path) + ".tmp";
+  std::ofstream file(aside, std::ios::binary | std::ios::trunc);
+  file << all;
+  file.close();
+  if (!file) {
+    remove_quietly(aside);
+    fail_data("pack", "cannot write '{}'; free some space", aside);
+  }
+  sync_file(aside);
+  step("redo written");
+  publish(aside, redo_of(path));
+}
+
+struct Redo {
+  std::string bytes;
+  std::size_t pages = 0;
+  std::uint64_t place(std::size_t i) const { return number_at(bytes, at(i)); }
+  const char* before(std::size_t i) const { return bytes.data() + at(i) + 8; }
+  const char* after(std::size_t i) const { return before(i) + kPage; }
+
+ private:
+  static std::size_t at(std::size_t i) { return kMagic.size() + 16 + i * (8 + 2 * kPage); }
+};
+
+Redo read_redo(const std::string& redo) {
+  std::ifstream file(redo, std::ios::binary);
+  Redo r;
+  r.bytes.assign(std::istreambuf_iterator<char>(file), {});
+  const std::size_t head = kMagic.size() + 16;
+  const bool whole = r.bytes.size() >= head + kDigest && r.bytes.compare(0, kMagic.size(), kMagic) == 0 &&
+                     sha256_hex(std::string_view(r.bytes).substr(0, r.bytes.size() - kDigest)) ==
+                         r.bytes.substr(r.bytes.size() - kDigest);
+  if (whole) r.pages = number_at(r.bytes, kMagic.size() + 8);
+  if (!whole || r.bytes.size() != head + r.pages * (8 + 2 * kPage) + kDigest)
+    fail_data("pack", "'{}' is damaged; it was to finish a change of the pack beside it: restore both from a copy",
+              redo);
+  return r;
+}
+
+// Each sector is as it was before or after, or else the journal is not of this file.
+void check_belongs(const Redo& r, const Fd& pack, const std::string& path) {
+  std::string now(kPage, '\0');
+  for (std::size_t i = 0; i < r.pages; ++i) {
+    read_page(pack, path, r.place(i), now.data());
+    for (std::size_t s = 0; s < kPage; s += kSector)
+      if (std::memcmp(now.data() + s, r.before(i) + s, kSector) != 0 &&
+          std::memcmp(now.data() + s, r.after(i) + s, kSector) != 0)
+        fail_data("pack", "'{}' is left from another pack that had the name '{}'; remove the .redo file", redo_of(path),
+                  path);
+  }
+}
+
+void apply(const std::string& path, const Fd& pack, const Redo& r) {
+  for (std::size_t i = 0; i < r.pages; ++i) {
+    write_at(pack, path, r.place(i), r.after(i), kPage);
+    step("page written");
+  }
+  // the last page may reach beyond the end that HDF5 wants
+  if (::ftruncate(pack.get(), static_cast<off_t>(number_at(r.bytes, kMagic.size()))) != 0 || ::fsync(pack.get()) != 0)
+    fail_data("pack", "cannot write '{}': {}", path, std::strerror(errno));
+  step("pages synced");
+  remove_quietly(redo_of(path));
+  step("redo removed");
+}
+
+}  // namespace
+
+void set_commit_hook(std::function<void(std::string_view)> h) { hook() = std::move(h); }
+
+void commit_pages(const std::string& path, const h5::Pages& pages) {
+  const Fd pack = open_pack(path);
+  const auto before = std::filesystem::file_size(path);
+  try {
+    if (pages.size > before) reserve_space(path, static_cast<std::int64_t>(pages.size));
+    step("space reserved");
+    write_redo(path, pack, pages);
+  } catch (...) {
+    // nothing has changed but the length
+    if (::ftruncate(pack.get(), static_cast<off_t>(before)) != 0)
+      log::warn("'{}' keeps {} bytes that nothing uses", path, pages.size - before);
+    throw;
+  }
+  step("redo in place");
+  apply(path, pack, read_redo(redo_of(path)));
+}
+
+void finish_commit(const std::string& path) {
+  const std::string redo = redo_of(path);
+  std::error_code none;
+  if (!std::filesystem::exists(redo, none)) return;
+  if (!std::filesystem::exists(path, none)) fail_data("pack", "'{}' is left from a pack that is gone; remove it", redo);
+  const Redo r = read_redo(redo);
+  const Fd pack = open_pack(path);
+  check_belongs(r, pack, path);
+  apply(path, pack, r);
+  log::info("finished a change of '{}' that was interrupted", path);
+}
+
+}  // namespace spn::data

@@ -1,0 +1,23 @@
+// Changes to a pack in place, all or none: a kill or a power cut at any moment leaves a pack that opens. The changed
+// pages go to PATH.redo first (synced, renamed), then into the pack (synced); then PATH.redo goes. Whoever finds a
+// PATH.redo finishes that work before reading.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "data/h5/pages.h"
+
+namespace spn::data {
+
+// Reserves the space first: a full disk is a data error that leaves the pack as it was.
+void commit_pages(const std::string& path, const h5::Pages& pages);
+// Nothing to do when there is no PATH.redo. Data error when it belongs to another file of that name, or when the pack
+// may not be written.
+void finish_commit(const std::string& path);
+
+// For tests: called with the name of every step, in order. May throw or end the process.
+void set_commit_hook(std::function<void(std::string_view)> hook);
+
+}  // namespace spn::data

@@ -1,0 +1,146 @@
+// The frozen ViT over all niche images of a pack: blocks of rows go round the ranks, one forward pass each.
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "data/pack/reader.h"
+#include "engine/core/log.h"
+#include "engine/core/stopwatch.h"
+#include "engine/dist/together.h"
+#include "engine/models/weights.h"
+#include "engine/ops/image.h"
+#include "engine/train/progress.h"
+#include "launch/cli/encode.h"
+#include "launch/cli/features.h"
+#include "launch/cli/signals.h"
+#include "launch/cli/version.h"
+
+namespace spn::cli {
+namespace {
+
+// The ViT alone, under the names that it has in the model.
+struct Encoder {
+  nn::Registry registry;
+  models::VitSize size;
+  models::ViT vit;
+  explicit Encoder(const EncodeImages& o)
+      : registry(o.seed),
+        size{o.model.niche_image_px, o.model.vit_patch, o.model.vit_width,
+             o.model.vit_depth,      o.model.vit_heads, o.model.vit_mlp},
+        vit(registry.root() / "niche_image" / "backbone", size) {}
+};
+
+std::string load_weights(Encoder& encoder, const EncodeImages& o) {
+  if (o.weights == "random") {
+    log::warn("the ViT has RANDOM WEIGHTS (seed {}): these features are for benchmarks and tests, they know no tissue",
+              o.seed);
+    return fmt::format("random, seed {}", o.seed);
+  }
+  const auto loaded = models::load_vit(encoder.registry, encoder.size, o.weights);
+  for (const std::string& note : loaded.notes) log::info("{}", note);
+  return loaded.source;
+}
+
+// No gradient, no dropout, no augmentation. Parts of at most `batch` rows.
+void encode_rows(const Encoder& encoder, const data::PackReader& pack, std::int64_t first, std::int64_t rows,
+                 std::int64_t batch, std::vector<float>& out) {
+  const NoGrad no_grad;
+  const std::int64_t px = encoder.size.px, image = 3 * px * px;
+  std::vector<std::uint8_t> images;
+  out.clear();
+  for (std::int64_t at = 0; at < rows; at += batch) {
+    const std::int64_t n = std::min(batch, rows - at);
+    images.resize(static_cast<std::size_t>(n * image));
+    for (std::int64_t i = 0; i < n; ++i) {
+      data::PackReader::Row row;
+      row.niche_image = images.data() + i * image;
+      pack.read_row(first + at + i, row);
+    }
+    const Tensor input = ops::image_embed(Tensor::from(images, {n, px, px, 3}), {});
+    const auto part = encoder.vit(Var(input), nn::Context{}).value().to_vector<float>();
+    out.insert(out.end(), part.begin(), part.end());
+  }
+}
+
+// A line redrawn on a terminal, one every 10 s elsewhere.
+class Shown {
+ public:
+  void update(std::int64_t done, std::int64_t all) {
+    const double now = watch_.seconds();
+    const bool last = done == all;
+    if (!last && now - shown_ < (terminal_ ? 0.1 : 10.0)) return;
+    shown_ = now;
+    const double rate = now > 0 ? static_cast<double>(done) / now : 0;
+    const std::string text = fmt::format("encoded {} of {} niche images  {:.1f} images/s  left {}", done, all, rate,
+                                         rate > 0 ? train::duration_text(static_cast<double>(all - done) / rate) : "?");
+    if (terminal_)
+      std::fprintf(stderr, "\r%s\x1b[K%s", text.c_str(), last ? "\n" : "");
+    else
+      log::info("{}", text);
+  }
+
+ private:
+  Stopwatch watch_;
+  double shown_ = 0;
+  bool terminal_ = ::isatty(STDERR_FILENO) == 1;
+};
+
+}  // namespace
+
+int encode_images(dist::Comm& world, const std::string& path, const EncodeImages& o) {
+  const data::PackReader pack(path);
+  if (pack.header().niche_px != o.model.niche_image_px)
+    fail_data(
+        "encode",
+        "niche images of '{}' are {} px, the ViT takes {} px; prepare the pack with --niche-image-px {}, or give the "
+        "ViT's --config",
+        path, pack.header().niche_px, o.model.niche_image_px, o.model.niche_image_px);
+  Encoder encoder(o);
+  data::FeatureInfo want;
+  want.width = o.model.vit_width;
+  want.type = o.half ? data::GeneType::f16 : data::GeneType::f32;
+  want.block_rows = o.batch;
+  want.facts["encoder"] = "niche_image";
+  want.facts["encoder_config"] = vit_config(o.model);
+  want.facts["weights"] = load_weights(encoder, o);
+  want.facts["spotniche_version"] = version();
+  want.checksum = models::weights_checksum(encoder.registry, models::kVitPrefix);
+
+  data::FeatureWriter writer(world, path, data::FeatureKind::niche_image, want, o.overwrite);
+  const auto& todo = writer.todo();
+  const auto left = static_cast<std::int64_t>(todo.size());
+  if (left == 0) {
+    log::info("{}: niche_image features of weights {} are complete; nothing to do", path, want.checksum.substr(0, 12));
+    return exit_ok;
+  }
+  log::info("{}: {} niche images of {} px by a ViT of {} blocks, width {} ({}, weights {}); {} ranks, {} rows a block",
+            path, pack.header().spots, o.model.niche_image_px, o.model.vit_depth, want.width, want.facts["weights"],
+            want.checksum.substr(0, 12), world.size(), writer.info().block_rows);
+  if (left < writer.info().blocks) log::info("{} of them are done already: going on", writer.info().progress());
+  std::int64_t all = 0, done = 0;
+  for (const std::int64_t block : todo) all += writer.rows(block);
+  Shown shown;
+  std::vector<float> values;
+  for (std::int64_t at = 0; at < left; at += world.size()) {
+    const std::int64_t mine = at + world.rank();
+    dist::together(world, "encode", [&] {
+      if (mine >= left) return;
+      const std::int64_t block = todo[static_cast<std::size_t>(mine)];
+      encode_rows(encoder, pack, writer.first_row(block), writer.rows(block), o.batch, values);
+      writer.write(block, values);
+    });
+    const std::int64_t end = std::min<std::int64_t>(left, at + world.size());
+    for (std::int64_t i = at; i < end; ++i) done += writer.rows(todo[static_cast<std::size_t>(i)]);
+    if (world.rank() == 0) shown.update(done, all);
+    if (dist::any(world, stop_signal() != 0) && end < left) {
+      writer.finish();
+      log::warn("stopped by a signal with {} rows left; run the same command again to go on", all - done);
+      return exit_requeue;
+    }
+  }
+  writer.finish();
+  log::info("{}: niche_image features are complete: width {}, {}", path, want.width, o.half ? "float16" : "float32");
+  return exit_ok;
+}
+
+}  // namespace spn::cli

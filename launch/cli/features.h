@@ -1,0 +1,30 @@
+// Which features stand in for images and genes: decided before the first batch, and said.
+#pragma once
+
+#include <string>
+
+#include "data/pipe/loader.h"
+#include "engine/models/st_align.h"
+#include "launch/cli/options.h"
+
+namespace spn::cli {
+
+// What identifies a ViT beside its weights: the model's keys, as JSON.
+std::string vit_config(const models::Config& config);
+
+// --features auto, require or never.
+void add_features_option(Options& options, std::string* mode);
+
+// A model with spot-gene-encoder = precomputed reads the packs' spot_gene features; without any, the spot vectors of
+// packs whose spot vectors are not expression over the gene list. Data error when there is neither. Before anything
+// that asks for the packs' spot width or fingerprint.
+void use_spot_features(data::PackSet& packs, const models::Config& config);
+
+// Lets batches hold niche_image features where they stand for what the model's own ViT would compute. `mode`: as the
+// option. `weights_given`: the user named weights for the ViT, so that the advice is another. `augmented`: images are
+// augmented in this run. Data error when the features are of other weights and the ViT is frozen; in `require`,
+// whenever images would be read.
+void use_niche_features(data::PackSet& packs, const models::StAlign& model, const std::string& mode, bool training,
+                        bool weights_given, bool augmented);
+
+}  // namespace spn::cli
