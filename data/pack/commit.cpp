@@ -3,6 +3,7 @@
 #include "data/pack/commit.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -46,10 +47,23 @@ std::uint64_t number_at(const std::string& in, std::size_t at) {
   return v;
 }
 
+// Waits for others; a file system without locks goes without.
+void lock(int fd, int how) {
+  while (::flock(fd, how) != 0 && errno == EINTR) {
+  }
+}
+
+// Locked against readers that are opening it and against other changes.
 Fd open_pack(const std::string& path) {
   Fd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (!fd) fail_data("pack", "cannot open '{}' to change it: {}", path, std::strerror(errno));
+  lock(fd.get(), LOCK_EX);
   return fd;
+}
+
+bool interrupted(const std::string& path) {
+  std::error_code none;
+  return std::filesystem::exists(redo_of(path), none);
 }
 
 void read_page(const Fd& fd, const std::string& path, std::uint64_t at, char* to) {
@@ -165,15 +179,27 @@ void commit_pages(const std::string& path, const h5::Pages& pages) {
 }
 
 void finish_commit(const std::string& path) {
-  const std::string redo = redo_of(path);
+  if (!interrupted(path)) return;
   std::error_code none;
-  if (!std::filesystem::exists(redo, none)) return;
-  if (!std::filesystem::exists(path, none)) fail_data("pack", "'{}' is left from a pack that is gone; remove it", redo);
-  const Redo r = read_redo(redo);
+  if (!std::filesystem::exists(path, none))
+    fail_data("pack", "'{}' is left from a pack that is gone; remove it", redo_of(path));
   const Fd pack = open_pack(path);
+  if (!interrupted(path)) return;  // its writer was only at work
+  const Redo r = read_redo(redo_of(path));
   check_belongs(r, pack, path);
   apply(path, pack, r);
   log::info("finished a change of '{}' that was interrupted", path);
+}
+
+void UnchangedPack::Unlock::operator()(int fd) const noexcept { ::close(fd); }
+
+UnchangedPack::UnchangedPack(const std::string& path) {
+  do {
+    fd_.reset();  // this lock would keep the change from being finished
+    finish_commit(path);
+    fd_ = Handle<int, -1, Unlock>(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (fd_) lock(fd_.get(), LOCK_SH);
+  } while (fd_ && interrupted(path));
 }
 
 }  // namespace spn::data

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "data/h5/pages.h"
+#include "engine/core/handle.h"
 
 namespace spn::data {
 
@@ -16,6 +17,19 @@ void commit_pages(const std::string& path, const h5::Pages& pages);
 // Nothing to do when there is no PATH.redo. Data error when it belongs to another file of that name, or when the pack
 // may not be written.
 void finish_commit(const std::string& path);
+
+// While it lives nobody changes the pack, whose change, if one was interrupted, is finished. By flock: file systems
+// that refuse it only lose the protection against a change at that very moment.
+class UnchangedPack {
+ public:
+  explicit UnchangedPack(const std::string& path);
+
+ private:
+  struct Unlock {
+    void operator()(int fd) const noexcept;
+  };
+  Handle<int, -1, Unlock> fd_;
+};
 
 // For tests: called with the name of every step, in order. May throw or end the process.
 void set_commit_hook(std::function<void(std::string_view)> hook);

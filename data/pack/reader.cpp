@@ -70,7 +70,7 @@ Payload PackReader::Impl::payload(const h5::File& file, const std::string& name,
 PackReader::PackReader(std::string path) : impl_(std::make_unique<Impl>()) {
   Impl& r = *impl_;
   r.path = std::move(path);
-  finish_commit(r.path);
+  const UnchangedPack unchanged(r.path);
   r.fd = Handle<int, -1, CloseFd>(::open(r.path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!r.fd) fail_data("pack", "cannot open pack '{}': {}", r.path, std::strerror(errno));
   struct stat status {};

@@ -1,6 +1,8 @@
 // encode: frozen features into a pack, so that pretrain reads them instead of computing them again and again.
 #include "launch/cli/encode.h"
 
+#include <nlohmann/json.hpp>
+
 #include <filesystem>
 #include <iostream>
 
@@ -32,12 +34,17 @@ void adopt_folder(const Options& options, EncodeImages& o) {
   }
   const std::string path = (fs::path(o.weights) / "config.json").string();
   if (!fs::exists(path)) return;
-  const models::Config theirs = models::from_json(ckpt::read_text(path), path);
+  const std::string text = ckpt::read_text(path);
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  // timm's folders have a config.json too
+  if (!json.is_object() || json.value("model_type", nlohmann::json()) != "st_align") return;
+  const models::Config theirs = models::from_json(text, path);
   for (const auto& [key, member] : kVitKeys)
     if (options.given(key) && o.model.*member != theirs.*member)
       fail_usage("encode", "--{} is {} but {} says {}; leave it out", key, o.model.*member, path, theirs.*member);
   const bool adapter = o.model.niche_adapter;
   o.model = theirs;
+  o.any_px = false;
   o.model.niche_adapter = o.model.niche_adapter || adapter;
 }
 
@@ -90,18 +97,19 @@ int run_encode(dist::Comm& world, const std::vector<std::string>& args) {
     if (images.weights.empty())
       fail_usage("encode", "give --weights: timm safetensors, or a checkpoint or export of ours");
     if (images.batch < 1) fail_usage("encode", "--batch: expected at least 1, got {}", images.batch);
+    images.any_px = !options.given("niche-image-px");
     if (images.weights != "random") adopt_folder(options, images);
     if (images.model.niche_adapter)
       fail_usage("encode",
                  "niche-adapter = true: the adapter lies before the ViT and is trained, so the ViT's input and its "
                  "features change with every step and cannot be stored; train without the adapter, or on images");
-    images.model.validate();
   } else {
     if (genes.embeddings.empty()) fail_usage("encode", "give --embeddings: an .h5ad, or an .npy with --names");
     const bool npy = fs::path(genes.embeddings).extension() == ".npy";
     if (npy != !genes.names.empty())
-      fail_usage("encode", npy ? "give --names: a file with the name of each row of the .npy, one a line"
-                               : "--names is for an .npy; the names of an .h5ad are its obs_names");
+      fail_usage("encode", "{}",
+                 npy ? "give --names: a file with the name of each row of the .npy, one a line"
+                     : "--names is for an .npy; the names of an .h5ad are its obs_names");
   }
   for (const std::string& pack : packs) {
     const int status = of_images ? encode_images(world, pack, images) : encode_genes(world, pack, genes);

@@ -11,6 +11,7 @@ namespace spn::cli {
 struct EncodeImages {
   std::string weights;  // safetensors, a checkpoint, export or import folder, or "random"
   models::Config model;
+  bool any_px = false;  // the image's side is the pack's: nobody said another
   std::uint64_t seed = 42;  // of random weights
   std::int64_t batch = 32;
   bool half = false, overwrite = false;

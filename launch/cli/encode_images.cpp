@@ -7,6 +7,7 @@
 #include "engine/core/log.h"
 #include "engine/core/stopwatch.h"
 #include "engine/dist/together.h"
+#include "engine/models/st_align.h"
 #include "engine/models/weights.h"
 #include "engine/ops/image.h"
 #include "engine/train/progress.h"
@@ -24,16 +25,15 @@ struct Encoder {
   models::VitSize size;
   models::ViT vit;
   explicit Encoder(const EncodeImages& o)
-      : registry(o.seed),
-        size{o.model.niche_image_px, o.model.vit_patch, o.model.vit_width,
-             o.model.vit_depth,      o.model.vit_heads, o.model.vit_mlp},
-        vit(registry.root() / "niche_image" / "backbone", size) {}
+      : registry(o.seed), size(models::vit_size(o.model)), vit(registry.root() / "niche_image" / "backbone", size) {}
 };
 
-std::string load_weights(Encoder& encoder, const EncodeImages& o) {
+std::string load_weights(Encoder& encoder, const EncodeImages& o, bool says) {
   if (o.weights == "random") {
-    log::warn("the ViT has RANDOM WEIGHTS (seed {}): these features are for benchmarks and tests, they know no tissue",
-              o.seed);
+    if (says)
+      log::warn(
+          "the ViT has RANDOM WEIGHTS (seed {}): these features are for benchmarks and tests, they know no tissue",
+          o.seed);
     return fmt::format("random, seed {}", o.seed);
   }
   const auto loaded = models::load_vit(encoder.registry, encoder.size, o.weights);
@@ -87,8 +87,11 @@ class Shown {
 
 }  // namespace
 
-int encode_images(dist::Comm& world, const std::string& path, const EncodeImages& o) {
+int encode_images(dist::Comm& world, const std::string& path, const EncodeImages& options) {
   const data::PackReader pack(path);
+  EncodeImages o = options;
+  if (o.any_px) o.model.niche_image_px = pack.header().niche_px;
+  o.model.validate();
   if (pack.header().niche_px != o.model.niche_image_px)
     fail_data(
         "encode",
@@ -102,7 +105,7 @@ int encode_images(dist::Comm& world, const std::string& path, const EncodeImages
   want.block_rows = o.batch;
   want.facts["encoder"] = "niche_image";
   want.facts["encoder_config"] = vit_config(o.model);
-  want.facts["weights"] = load_weights(encoder, o);
+  want.facts["weights"] = load_weights(encoder, o, world.rank() == 0);
   want.facts["spotniche_version"] = version();
   want.checksum = models::weights_checksum(encoder.registry, models::kVitPrefix);
 

@@ -88,10 +88,10 @@ void PretrainOptions::check(int ranks) const {
     fail_usage("pretrain", "--device cuda: this build has no CUDA backend; use --device cpu");
 }
 
-void PretrainOptions::adopt_sizes(const Options& given, const data::PackSet& packs) {
-  const data::PackHeader& h = packs.header();
+void PretrainOptions::adopt_sizes(const Options& given, const data::PackSet& set) {
+  const data::PackHeader& h = set.header();
   if (!given.given("genes")) model.genes = h.niche_genes;
-  if (!given.given("spot-gene-width")) model.spot_gene_width = packs.spot_width();
+  if (!given.given("spot-gene-width")) model.spot_gene_width = set.spot_width();
   if (!given.given("spot-image-px")) model.spot_image_px = h.spot_px;
   if (!given.given("niche-image-px")) model.niche_image_px = h.niche_px;
   model.validate();

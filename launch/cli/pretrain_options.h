@@ -33,7 +33,7 @@ struct PretrainOptions {
   // Usage errors for combinations that cannot work on this many ranks.
   void check(int ranks) const;
   // Gene counts and image sizes come from the packs where the user gave none.
-  void adopt_sizes(const Options& given, const data::PackSet& packs);
+  void adopt_sizes(const Options& given, const data::PackSet& set);
   // steps from epochs.
   void settle_steps(std::int64_t steps_per_epoch);
   std::unique_ptr<optim::Optimizer> make_optimizer(models::StAlign& model) const;

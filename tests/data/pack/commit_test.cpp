@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <string>
 
 #include "data/h5/h5.h"
 #include "data/pack/reader.h"
@@ -88,6 +89,32 @@ TEST(Commit, KilledAfterAnyStepThePackOpensAndTheNextRunGoesOn) {
   }
   EXPECT_GE(absent, 2);
   EXPECT_GE(present, 2);
+}
+
+// Readers that open a pack again and again see it before or after a change, never between, and do not disturb it.
+TEST(Commit, ReadersMeetAWriterAtWork) {
+  const Made made;
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    set_commit_hook([](std::string_view) { ::usleep(20'000); });
+    for (int i = 0; i < 3; ++i) {
+      h5::File f = h5::File::open_staged(made.path);
+      f.write_all("/spots/other" + std::to_string(i), h5::Type::i32, {2}, std::vector<std::int32_t>{i, i}.data());
+      commit_pages(made.path, f.take_changes());
+    }
+    _exit(0);
+  }
+  int status = 0, opened = 0;
+  while (waitpid(child, &status, WNOHANG) == 0) {
+    EXPECT_EQ(PackReader(made.path).header().spots, 20);
+    ++opened;
+  }
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  EXPECT_GE(opened, 3);
+  EXPECT_FALSE(fs::exists(made.path + ".redo"));
+  const h5::File file = h5::File::open(made.path);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(file.has("/spots/other" + std::to_string(i)));
 }
 
 TEST(Commit, AJournalOfAnotherFileIsRefused) {

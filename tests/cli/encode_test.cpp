@@ -1,0 +1,287 @@
+// encode as a user runs it: the same features on any ranks, killed and stopped runs go on, and training on features is
+// training on images.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "data/h5/h5.h"
+#include "data/pack/reader.h"
+#include "tests/support/cli_run.h"
+
+namespace spn {
+namespace {
+
+namespace fs = std::filesystem;
+using data::FeatureKind;
+using test::made_data;
+using test::on_ranks;
+using test::run_binary;
+
+// The ViT of test::kSmallModel.
+const char* const kVit = " --vit-width 16 --vit-depth 1 --vit-heads 2 --vit-mlp 32 --vit-patch 8 --token-width 16";
+// One that takes a while.
+const char* const kSlowVit =
+    " --vit-width 192 --vit-depth 8 --vit-heads 3 --vit-mlp 768 --vit-patch 4 --token-width 64";
+
+std::string encode_args(const std::string& pack, const std::string& more) {
+  return "encode --pack '" + pack + "' --weights random" + more;
+}
+
+std::string copy_pack(const test::Scratch& folder, const std::string& name) {
+  fs::copy_file(made_data().train_pack, folder / name);
+  return folder / name;
+}
+
+// Absent features: -1.
+std::int64_t blocks_done(const std::string& pack) {
+  try {
+    const data::PackReader reader(pack);
+    const auto& info = reader.features(FeatureKind::niche_image);
+    return info ? info->done : -1;
+  } catch (const Error& e) {
+    ADD_FAILURE() << "a pack in work must open: " << e.what();
+    return -1;
+  }
+}
+
+void expect(const test::Ran& ran, int status, const std::vector<std::string>& words) {
+  EXPECT_EQ(ran.status, status) << ran.text;
+  for (const auto& w : words) EXPECT_NE(ran.text.find(w), std::string::npos) << "no '" << w << "' in\n" << ran.text;
+}
+
+TEST(Encode, TheSameBytesOnAnyRanks) {
+  const test::Scratch folder;
+  std::string first;
+  for (const int ranks : {1, 2, 4}) {
+    const std::string pack = copy_pack(folder, std::to_string(ranks) + ".h5");
+    const auto ran = run_binary(encode_args(pack, " --batch 7" + std::string(kVit)), on_ranks(ranks));
+    expect(ran, 0, {"RANDOM WEIGHTS", "complete", "96 of 96"});
+    const std::string bytes = test::bytes_of(pack);
+    if (ranks == 1) first = bytes;
+    EXPECT_TRUE(bytes == first) << ranks << " ranks wrote other bytes";
+    expect(run_binary("inspect '" + pack + "' --verify"), 0, {"niche_image", "random, seed 42", "complete", "whole"});
+    expect(run_binary(encode_args(pack, " --batch 7" + std::string(kVit))), 0, {"nothing to do"});
+    EXPECT_TRUE(test::bytes_of(pack) == first);
+  }
+}
+
+pid_t start(const std::string& pack, const std::string& log) {
+  const std::string command = "exec '" + std::string(SPN_BINARY_DIR) + "/spotniche' " +
+                              encode_args(pack, " --batch 2" + std::string(kSlowVit)) + " >'" + log + "' 2>&1";
+  const pid_t child = fork();
+  if (child == 0) {
+    execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+    _exit(127);
+  }
+  return child;
+}
+
+class Stopped : public testing::TestWithParam<int> {};
+
+TEST_P(Stopped, GoesOnAndEndsWithTheSameBytes) {
+  const int signal = GetParam();
+  const test::Scratch folder;
+  const std::string whole = copy_pack(folder, "whole.h5"), pack = copy_pack(folder, "stopped.h5"), log = folder / "log";
+  ASSERT_EQ(run_binary(encode_args(whole, " --batch 2" + std::string(kSlowVit))).status, 0);
+  std::int64_t before = 0;
+  for (const std::int64_t until : {3, 11}) {
+    const pid_t child = start(pack, log);
+    ASSERT_GT(child, 0);
+    for (int i = 0; i < 12000 && blocks_done(pack) < until; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    EXPECT_EQ(kill(child, signal), 0);
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (signal == SIGKILL) {
+      EXPECT_TRUE(WIFSIGNALED(status)) << test::bytes_of(log);
+    } else {
+      ASSERT_TRUE(WIFEXITED(status)) << test::bytes_of(log);
+      EXPECT_EQ(WEXITSTATUS(status), 75) << test::bytes_of(log);
+      EXPECT_NE(test::bytes_of(log).find("rows left"), std::string::npos) << test::bytes_of(log);
+    }
+    const std::int64_t done = blocks_done(pack);
+    EXPECT_GE(done, until);
+    EXPECT_LT(done, 48) << "was stopped too late to show anything";
+    EXPECT_GT(done, before);
+    before = done;
+    expect(run_binary("inspect '" + pack + "'"), 0, {"INCOMPLETE", fmt::format("{} of 48 blocks", done), "goes on"});
+    expect(run_binary("inspect '" + pack + "' --verify"), 3, {"NOT WHOLE", "niche_image features incomplete"});
+  }
+  // another number of ranks goes on too
+  const auto ran = run_binary(encode_args(pack, " --batch 2" + std::string(kSlowVit)), on_ranks(2));
+  expect(ran, 0, {fmt::format("{} of 48 blocks", before), "going on", "complete"});
+  EXPECT_TRUE(test::bytes_of(pack) == test::bytes_of(whole));
+}
+
+INSTANTIATE_TEST_SUITE_P(Encode, Stopped, testing::Values(SIGKILL, SIGTERM, SIGUSR1));
+
+test::Ran pretrain(const std::string& pack, const std::string& run, const std::string& more, int ranks = 1) {
+  return run_binary(
+      "pretrain --pack '" + pack + "' --output '" + run + "' --global-batch 16 --vit-frozen" + test::kSmallModel + more,
+      on_ranks(ranks));
+}
+const char* const kPlain = " --augment-flips=false --augment-stain 0";
+
+TEST(Encode, TrainingOnFeaturesIsTrainingOnImages) {
+  const test::Scratch folder;
+  const std::string pack = copy_pack(folder, "p.h5");
+  ASSERT_EQ(run_binary(encode_args(pack, kVit)).status, 0);
+  for (const int ranks : {1, 2}) {
+    const auto name = [&](const char* what) { return folder / (what + std::to_string(ranks)); };
+    const auto cached = pretrain(pack, name("cached"), std::string(kPlain) + " --steps 12 --features require", ranks);
+    expect(cached, 0, {"features of width 16 are read in their place"});
+    const auto plain = pretrain(pack, name("images"), std::string(kPlain) + " --steps 12 --features never", ranks);
+    expect(plain, 0, {});
+    EXPECT_EQ(plain.text.find("in their place"), std::string::npos) << plain.text;
+    const auto want = test::read_metrics(name("images")), got = test::read_metrics(name("cached"));
+    ASSERT_EQ(got.size(), 12U);
+    ASSERT_EQ(want.size(), 12U);
+    for (std::size_t i = 0; i < 12; ++i)
+      for (const char* key : {"loss", "loss_spot", "loss_niche", "loss_cross"})
+        EXPECT_TRUE(std::abs(got[i].at(key) - want[i].at(key)) <= 1e-5 * want[i].at(key))
+            << ranks << " ranks, step " << i + 1 << " " << key << ": " << got[i].at(key) << " and " << want[i].at(key);
+    EXPECT_NE(got[0].at("loss"), got[11].at("loss"));
+    const auto weights = test::read_weights(name("cached") + "/checkpoints/step-00000012");
+    const double distance =
+        test::relative_distance(weights, test::read_weights(name("images") + "/checkpoints/step-00000012"));
+    EXPECT_TRUE(distance <= 1e-4) << distance;
+    // the checkpoint is whole, the optimiser keeps nothing of what is frozen
+    EXPECT_EQ(weights.count("niche_image.backbone.blocks.0.attn.qkv.weight"), 1U);
+    for (int r = 0; r < ranks; ++r) {
+      const std::string optimizer = test::bytes_of(name("cached") + "/checkpoints/step-00000012/optimizer-" +
+                                                   std::to_string(r) + "-of-" + std::to_string(ranks) + ".safetensors");
+      EXPECT_EQ(optimizer.find("niche_image.backbone"), std::string::npos);
+    }
+  }
+}
+
+TEST(Encode, ARunOnFeaturesIsResumedExactly) {
+  const test::Scratch folder;
+  const std::string pack = copy_pack(folder, "p.h5");
+  ASSERT_EQ(run_binary(encode_args(pack, kVit)).status, 0);
+  // augmentation on: the spot image keeps its own
+  const auto straight = pretrain(pack, folder / "a", " --steps 8 --checkpoint-every 4 --keep-checkpoints 0", 2);
+  expect(straight, 0, {"the niche gets no augmentation"});
+  fs::copy(folder / "a", folder / "b", fs::copy_options::recursive);
+  fs::remove_all(folder / "b/checkpoints/step-00000008");
+  std::ofstream(folder / "b/checkpoints/latest") << "step-00000004\n";
+  expect(pretrain(pack, folder / "b", " --steps 8 --checkpoint-every 4 --keep-checkpoints 0", 2), 0,
+         {"resuming from", "in their place"});
+  EXPECT_TRUE(test::bytes_of(folder / "a/checkpoints/step-00000008/model.safetensors") ==
+              test::bytes_of(folder / "b/checkpoints/step-00000008/model.safetensors"));
+
+  // embeddings from features are those from images, and so is retrieval
+  for (const char* features : {"require", "never"}) {
+    const std::string tail = "' --pack '" + pack + "' --features " + features + " --output '" + (folder / features);
+    expect(run_binary("embed --checkpoint '" + (folder / "a") + tail + ".h5ad'"), 0, {});
+    expect(run_binary("evaluate --checkpoint '" + (folder / "a") + tail + "'"), 0, {"recall@5"});
+  }
+  std::vector<float> z[2];
+  for (int i = 0; i < 2; ++i) {
+    const auto file = data::h5::File::open(folder / (i == 0 ? "require.h5ad" : "never.h5ad"));
+    z[i].resize(96 * 16);
+    file.read_rows("/obsm/X_spotniche_niche", data::h5::Type::f32, z[i].data(), 0, 96);
+  }
+  for (std::size_t i = 0; i < z[0].size(); ++i) ASSERT_TRUE(std::abs(z[0][i] - z[1][i]) <= 1e-5) << i;
+}
+
+TEST(Encode, WeightsOfACheckpointGiveItsOwnFeatures) {
+  const test::Scratch folder;
+  ASSERT_EQ(pretrain(made_data().train_pack, folder / "run", " --steps 2 --seed 9").status, 0);
+  const std::string pack = copy_pack(folder, "p.h5");
+  // sizes come from the checkpoint
+  expect(run_binary("encode --pack '" + pack + "' --weights '" + (folder / "run") + "'"), 0, {"complete"});
+  expect(run_binary("embed --checkpoint '" + (folder / "run") + "' --pack '" + pack +
+                    "' --features require --output '" + (folder / "o.h5ad") + "'"),
+         0, {"in their place"});
+  expect(run_binary("encode --pack '" + pack + "' --vit-depth 3 --weights '" + (folder / "run") + "'"), 2,
+         {"--vit-depth is 3", "says 1"});
+  // a model whose ViT is trained reads images, and says so
+  ASSERT_EQ(run_binary("pretrain --pack '" + pack + "' --output '" + (folder / "free") +
+                       "' --global-batch 16 --steps 1" + test::kSmallModel)
+                .status,
+            0);
+  expect(run_binary("embed --checkpoint '" + (folder / "free") + "' --pack '" + pack + "' --output '" +
+                    (folder / "f.h5ad") + "'"),
+         0, {"niche features are not read"});
+}
+
+TEST(Encode, OtherWeightsAreRefusedWithBothSums) {
+  const test::Scratch folder;
+  const std::string pack = copy_pack(folder, "p.h5");
+  ASSERT_EQ(run_binary(encode_args(pack, " --seed 1" + std::string(kVit))).status, 0);
+  const std::string one = data::PackReader(pack).features(FeatureKind::niche_image)->checksum;
+  const auto fresh = pretrain(pack, folder / "run", " --steps 2 --seed 2");
+  expect(fresh, 3, {one, "random weights", "--niche-image-weights", "--init", "--features never"});
+  EXPECT_FALSE(fs::exists(folder / "run"));
+  expect(run_binary(encode_args(pack, " --seed 2" + std::string(kVit))), 3, {one, "--overwrite"});
+  expect(run_binary(encode_args(pack,
+                                " --seed 1 --vit-heads 4 --vit-width 16 --vit-depth 1 --vit-mlp 32 --vit-patch 8 "
+                                "--token-width 16")),
+         3, {"encoder_config", "--overwrite"});
+  expect(run_binary(encode_args(pack, " --seed 2 --overwrite" + std::string(kVit))), 0, {"complete"});
+  EXPECT_NE(data::PackReader(pack).features(FeatureKind::niche_image)->checksum, one);
+  ASSERT_EQ(pretrain(pack, folder / "run", " --steps 2 --seed 2").status, 0);
+  ASSERT_EQ(run_binary(encode_args(pack, " --seed 3 --overwrite" + std::string(kVit))).status, 0);
+  for (const char* command : {"embed", "evaluate"})
+    expect(run_binary(std::string(command) + " --checkpoint '" + (folder / "run") + "' --pack '" + pack +
+                      "' --output '" + (folder / "o") + "'"),
+           3, {"are of weights", "the model's frozen ViT has", "--features never"});
+  EXPECT_FALSE(fs::exists(folder / "o"));
+}
+
+TEST(Encode, FeaturesInPartAreNotReadAndSaidSo) {
+  const test::Scratch folder;
+  const std::string pack = copy_pack(folder, "p.h5");
+  ASSERT_EQ(run_binary(encode_args(pack, " --batch 8" + std::string(kVit))).status, 0);
+  {
+    data::h5::File file = data::h5::File::open_to_write(pack);
+    const std::uint8_t none = 0;
+    file.write_rows(data::feature_blocks(FeatureKind::niche_image), data::h5::Type::u8, &none, 5, 1);
+    file.close();
+  }
+  expect(pretrain(pack, folder / "a", " --steps 1"), 0, {"niche features are not read", "11 of 12 blocks of 8 rows"});
+  expect(pretrain(pack, folder / "b", " --steps 1 --features require"), 3, {"11 of 12 blocks of 8 rows", "encode"});
+  expect(pretrain(made_data().train_pack, folder / "c", " --steps 1 --features require"), 3, {"has no niche_image"});
+  // a pack without features says nothing about them
+  const auto plain = pretrain(made_data().train_pack, folder / "d", " --steps 1");
+  EXPECT_EQ(plain.text.find("niche features"), std::string::npos) << plain.text;
+  expect(run_binary(encode_args(pack, " --batch 8" + std::string(kVit))), 0, {"11 of 12", "8 of 8 niche images"});
+  expect(pretrain(pack, folder / "e", " --steps 1"), 0, {"in their place"});
+}
+
+TEST(Encode, BadOptionsAndFiles) {
+  const test::Scratch folder;
+  const std::string pack = copy_pack(folder, "p.h5"), before = test::bytes_of(pack);
+  expect(run_binary("encode --pack '" + pack + "'"), 2, {"--weights"});
+  expect(run_binary("encode --weights random"), 2, {"--pack"});
+  expect(run_binary(encode_args(pack, " --niche-adapter" + std::string(kVit))), 2, {"adapter", "cannot be stored"});
+  expect(run_binary(encode_args(pack, " --batch 0" + std::string(kVit))), 2, {"--batch"});
+  expect(run_binary(encode_args(pack, " --key X_scGPT" + std::string(kVit))), 2, {"--key is of --encoder spot_gene"});
+  expect(run_binary(encode_args(pack, " --niche-image-px 64" + std::string(kVit))), 3, {"32 px", "64 px"});
+  expect(run_binary(encode_args(folder / "none.h5", kVit)), 3, {"none.h5"});
+  expect(run_binary("encode --pack '" + pack + "' --weights '" + (folder / "none.safetensors") + "'" + kVit), 3,
+         {"none.safetensors"});
+  expect(run_binary("encode --encoder spot_gene --pack '" + pack + "'"), 2, {"--embeddings"});
+  expect(run_binary("encode --encoder spot_gene --pack '" + pack + "' --embeddings a.npy"), 2, {"--names"});
+  expect(run_binary("encode --encoder spot_gene --pack '" + pack + "' --embeddings a.h5ad --names n"), 2, {".npy"});
+  expect(run_binary("encode --encoder spot_gene --pack '" + pack + "' --embeddings '" + (folder / "a.h5ad") + "'"), 3,
+         {"a.h5ad"});
+  EXPECT_TRUE(test::bytes_of(pack) == before);
+  // a disk that has no room leaves the pack as it was
+  const auto ran =
+      run_binary(encode_args(pack, kVit), fmt::format("ulimit -f {}; trap '' XFSZ; ", before.size() / 1024 + 2));
+  EXPECT_EQ(ran.status, 3) << ran.text;
+  EXPECT_TRUE(test::bytes_of(pack) == before);
+  EXPECT_EQ(folder.files(), std::vector<std::string>{"p.h5"});
+}
+
+}  // namespace
+}  // namespace spn
