@@ -90,7 +90,7 @@ int run_embed(dist::Comm& world, const std::vector<std::string>& args) {
   data::PackSet packs(pack_paths);
   use_spot_features(packs, loaded.model->config());
   require_fits(loaded.model->config(), loaded.genes, packs, loaded.folder);
-  use_niche_features(packs, *loaded.model, features, false, true, false);
+  use_niche_features(world, packs, *loaded.model, {features, false, true, false});
   log::info("embedding {} spots of {} pack(s) with {}", packs.rows(), packs.packs(), loaded.folder);
   eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch, precision.dtype());
   dist::together(world, "embed", [&] {

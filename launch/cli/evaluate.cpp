@@ -92,7 +92,7 @@ int run_evaluate(dist::Comm& world, const std::vector<std::string>& args) {
   data::PackSet packs(pack_paths);
   use_spot_features(packs, loaded.model->config());
   require_fits(loaded.model->config(), loaded.genes, packs, loaded.folder);
-  use_niche_features(packs, *loaded.model, features, false, true, false);
+  use_niche_features(world, packs, *loaded.model, {features, false, true, false});
   const eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch, precision.dtype());
   dist::together(world, "evaluate", [&] {
     if (world.rank() != 0) return;

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/core/log.h"
+#include "engine/dist/together.h"
 #include "engine/models/weights.h"
 
 namespace spn::cli {
@@ -16,23 +17,26 @@ bool is_frozen(const models::StAlign& model) {
   return true;
 }
 
+std::string fact(const data::FeatureInfo& info, const char* name) {
+  const auto found = info.facts.find(name);
+  return found == info.facts.end() ? "unknown" : found->second;
+}
+
 // What features of other weights mean, and what to do about it.
 [[noreturn]] void refuse_other_weights(const data::PackSet& packs, const data::FeatureInfo& info,
-                                       const std::string& own, bool training, bool weights_given) {
-  const auto from = info.facts.find("weights");
-  std::string advice = "--features never reads the images instead";
-  if (training && !weights_given)
-    advice =
-        "this run's ViT has random weights: give --niche-image-weights or --init with the weights that the "
-        "features are of; " +
-        advice;
-  else
-    advice =
-        "encode the pack again with the model's weights (spotniche encode --overwrite), or give the model those of "
-        "the features; " +
-        advice;
-  fail_data("features", "the niche features of '{}' are of weights {} ({}), the model's frozen ViT has {}; {}",
-            packs.pack(0).path(), info.checksum, from == info.facts.end() ? "unknown" : from->second, own, advice);
+                                       const std::string& own, const NicheFeatures& use) {
+  const char* advice =
+      use.training && !use.weights_given
+          ? "this run's ViT has random weights: give --niche-image-weights or --init with the weights that the "
+            "features "
+            "are of"
+          : "encode the pack again with the model's weights (spotniche encode --overwrite), or give the model those of "
+            "the features";
+  fail_data(
+      "features",
+      "the niche features of '{}' are of weights {} ({}), the model's frozen ViT has {}; {}; --features never reads "
+      "the images instead",
+      packs.pack(0).path(), info.checksum, fact(info, "weights"), own, advice);
 }
 
 }  // namespace
@@ -66,45 +70,49 @@ void use_spot_features(data::PackSet& packs, const models::Config& config) {
         why);
   packs.read_stored({packs.stored().niche_features, true});
   const auto& info = packs.features(FeatureKind::spot_gene);
-  const auto source = info.facts.find("source");
-  log::info("spot genes: precomputed embeddings of width {} ({})", info.width,
-            source == info.facts.end() ? "of unknown source" : source->second);
+  log::info("spot genes: precomputed embeddings of width {} ({})", info.width, fact(info, "source"));
 }
 
-void use_niche_features(data::PackSet& packs, const models::StAlign& model, const std::string& mode, bool training,
-                        bool weights_given, bool augmented) {
-  if (mode == "never") return;
-  const bool require = mode == "require";
+namespace {
+
+// The same on every rank; rank 0 says it.
+void choose(bool says, data::PackSet& packs, const models::StAlign& model, const NicheFeatures& use) {
+  if (use.mode == "never") return;
+  const bool require = use.mode == "require";
   bool any = false;
   for (std::size_t p = 0; p < packs.packs(); ++p) any = any || packs.pack(p).features(FeatureKind::niche_image);
+  if (!any && !require) return;
   const auto images = [&](const std::string& why, bool warn) {
     if (require) fail_data("features", "--features require, but {}", why);
-    if (warn)
-      log::warn("niche features are not read, images are: {}", why);
-    else
-      log::info("niche features are not read, images are: {}", why);
+    if (says)
+      log::write(warn ? log::Level::warn : log::Level::info,
+                 fmt::format("niche features are not read, images are: {}", why));
   };
-  if (!any && !require) return;
   if (model.config().niche_adapter) return images("the adapter before the ViT is trained with the model", false);
-  const bool frozen = is_frozen(model) && (training || model.config().vit_frozen);
-  if (training && !frozen) return images("the ViT is trained; --vit-frozen keeps it", false);
+  if (use.training && !is_frozen(model)) return images("the ViT is trained; --vit-frozen keeps it", false);
   const std::string why = packs.features_missing(FeatureKind::niche_image);
   if (!why.empty()) return images(why, true);
 
   const data::FeatureInfo& info = packs.features(FeatureKind::niche_image);
-  const std::string own = models::weights_checksum(model.registry(), models::kVitPrefix),
-                    config = vit_config(model.config());
+  const std::string own = models::weights_checksum(model.registry(), models::kVitPrefix);
   if (info.checksum != own) {
-    if (frozen || require) refuse_other_weights(packs, info, own, training, weights_given);
+    if (use.training || model.config().vit_frozen || require) refuse_other_weights(packs, info, own, use);
     return images("they are of other weights than the trained ViT's", false);
   }
-  const auto made_with = info.facts.find("encoder_config");
-  if (made_with == info.facts.end() || made_with->second != config)
+  const std::string config = vit_config(model.config()), theirs = fact(info, "encoder_config");
+  if (theirs != config)
     fail_data("features", "the niche features of '{}' are of a ViT {}, the model's is {}; encode the pack again",
-              packs.pack(0).path(), made_with == info.facts.end() ? "of unknown size" : made_with->second, config);
+              packs.pack(0).path(), theirs, config);
   packs.read_stored({true, packs.stored().spot_features});
   log::info("niche images: features of width {} are read in their place (weights {}){}", info.width, own.substr(0, 12),
-            augmented ? "; the niche gets no augmentation, the spot image keeps its own" : "");
+            use.augmented ? "; the niche gets no augmentation, the spot image keeps its own" : "");
+}
+
+}  // namespace
+
+void use_niche_features(dist::Comm& world, data::PackSet& packs, const models::StAlign& model,
+                        const NicheFeatures& use) {
+  dist::together(world, "features", [&] { choose(world.rank() == 0, packs, model, use); });
 }
 
 }  // namespace spn::cli

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "data/pipe/loader.h"
+#include "engine/dist/comm.h"
 #include "engine/models/st_align.h"
 #include "launch/cli/options.h"
 
@@ -20,11 +21,16 @@ void add_features_option(Options& options, std::string* mode);
 // that asks for the packs' spot width or fingerprint.
 void use_spot_features(data::PackSet& packs, const models::Config& config);
 
-// Lets batches hold niche_image features where they stand for what the model's own ViT would compute. `mode`: as the
-// option. `weights_given`: the user named weights for the ViT, so that the advice is another. `augmented`: images are
-// augmented in this run. Data error when the features are of other weights and the ViT is frozen; in `require`,
-// whenever images would be read.
-void use_niche_features(data::PackSet& packs, const models::StAlign& model, const std::string& mode, bool training,
-                        bool weights_given, bool augmented);
+struct NicheFeatures {
+  std::string mode = "auto";   // of --features
+  bool training = false;       // embed and evaluate: false
+  bool weights_given = false;  // the ViT's weights do not come from the seed alone: the advice is another
+  bool augmented = false;      // images are augmented in this run
+};
+
+// Lets batches hold niche_image features where they stand for what the model's own ViT would compute. Data error when
+// they are of other weights than a frozen ViT's; with `require`, whenever images would be read. Collective.
+void use_niche_features(dist::Comm& world, data::PackSet& packs, const models::StAlign& model,
+                        const NicheFeatures& use);
 
 }  // namespace spn::cli

@@ -128,7 +128,8 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
     dist::together(world, "resume",
                    [&] { first_step = train::restore(start, model, *optimizer, loop, ema.get()).step; });
   }
-  use_niche_features(packs, model, o.features, true, !start.empty(), o.augment_flips || o.augment_stain > 0);
+  use_niche_features(world, packs, model,
+                     {o.features, true, !start.empty() || o.start.any(), o.augment_flips || o.augment_stain > 0});
   std::unique_ptr<train::RunLog> run_log;
   dist::together(world, "run log", [&] {
     // auto over a run that was killed before its first checkpoint starts that run again
