@@ -28,7 +28,7 @@ struct CloseFd {
 constexpr const char* kChecksum = "checksum";
 constexpr const char* kBlockRows = "block_rows";
 // All that any kind may have; what is absent is left out.
-constexpr const char* kFacts[] = {"encoder", "encoder_config", "weights",      "source",
+constexpr const char* kFacts[] = {"encoder", "encoder_config", "precision",    "weights",          "source",
                                   "key",     "source_sha256",  "missing_rows", "spotniche_version"};
 // Facts that may differ between the run that began and one that goes on.
 bool may_differ(const std::string& fact) {

@@ -74,6 +74,7 @@ int run_encode(dist::Comm& world, const std::vector<std::string>& args) {
       "timm safetensors (file or folder), a checkpoint, run or export of ours; random: for benchmarks and tests");
   options.add("batch", &images.batch, "images encoded at once on a rank; also rows a block: what a kill can lose");
   options.add("seed", &images.seed, "of --weights random: those of pretrain with this --seed");
+  images.precision.add_to(options);
   options.section("spot_gene");
   options.add("embeddings", &genes.embeddings, "an .h5ad, or an .npy with --names");
   options.add("key", &genes.key, "of obsm in the .h5ad");
@@ -90,7 +91,7 @@ int run_encode(dist::Comm& world, const std::vector<std::string>& args) {
   const bool of_images = encoder == "niche_image";
   for (const char* name : {"embeddings", "key", "names", "missing"})
     if (of_images && options.given(name)) fail_usage("encode", "--{} is of --encoder spot_gene", name);
-  for (const char* name : {"weights", "batch", "seed"})
+  for (const char* name : {"weights", "batch", "seed", "precision"})
     if (!of_images && options.given(name)) fail_usage("encode", "--{} is of --encoder niche_image", name);
 
   if (of_images) {

@@ -5,15 +5,17 @@
 
 #include "engine/dist/comm.h"
 #include "engine/models/config.h"
+#include "launch/cli/precision.h"
 
 namespace spn::cli {
 
 struct EncodeImages {
   std::string weights;  // safetensors, a checkpoint, export or import folder, or "random"
   models::Config model;
-  bool any_px = false;  // the image's side is the pack's: nobody said another
+  bool any_px = false;      // the image's side is the pack's: nobody said another
   std::uint64_t seed = 42;  // of random weights
   std::int64_t batch = 32;
+  Precision precision;
   bool half = false, overwrite = false;
 };
 int encode_images(dist::Comm& world, const std::string& pack, const EncodeImages& o);

@@ -43,8 +43,10 @@ std::string load_weights(Encoder& encoder, const EncodeImages& o, bool says) {
 
 // No gradient, no dropout, no augmentation. Parts of at most `batch` rows.
 void encode_rows(const Encoder& encoder, const data::PackReader& pack, std::int64_t first, std::int64_t rows,
-                 std::int64_t batch, std::vector<float>& out) {
+                 std::int64_t batch, DType compute, std::vector<float>& out) {
   const NoGrad no_grad;
+  nn::Context context;
+  context.compute = compute;
   const std::int64_t px = encoder.size.px, image = 3 * px * px;
   std::vector<std::uint8_t> images;
   out.clear();
@@ -56,8 +58,8 @@ void encode_rows(const Encoder& encoder, const data::PackReader& pack, std::int6
       row.niche_image = images.data() + i * image;
       pack.read_row(first + at + i, row);
     }
-    const Tensor input = ops::image_embed(Tensor::from(images, {n, px, px, 3}), {});
-    const auto part = encoder.vit(Var(input), nn::Context{}).value().to_vector<float>();
+    const Tensor input = ops::image_embed(Tensor::from(images, {n, px, px, 3}), {}, compute);
+    const auto part = encoder.vit(Var(input), context).value().to_vector<float>();
     out.insert(out.end(), part.begin(), part.end());
   }
 }
@@ -106,6 +108,7 @@ int encode_images(dist::Comm& world, const std::string& path, const EncodeImages
   want.facts["encoder"] = "niche_image";
   want.facts["encoder_config"] = vit_config(o.model);
   want.facts["weights"] = load_weights(encoder, o, world.rank() == 0);
+  want.facts["precision"] = o.precision.name;
   want.facts["spotniche_version"] = version();
   want.checksum = models::weights_checksum(encoder.registry, models::kVitPrefix);
 
@@ -116,9 +119,10 @@ int encode_images(dist::Comm& world, const std::string& path, const EncodeImages
     log::info("{}: niche_image features of weights {} are complete; nothing to do", path, want.checksum.substr(0, 12));
     return exit_ok;
   }
-  log::info("{}: {} niche images of {} px by a ViT of {} blocks, width {} ({}, weights {}); {} ranks, {} rows a block",
-            path, pack.header().spots, o.model.niche_image_px, o.model.vit_depth, want.width, want.facts["weights"],
-            want.checksum.substr(0, 12), world.size(), writer.info().block_rows);
+  log::info(
+      "{}: {} niche images of {} px by a ViT of {} blocks, width {} ({}, weights {}) in {}; {} ranks, {} rows a block",
+      path, pack.header().spots, o.model.niche_image_px, o.model.vit_depth, want.width, want.facts["weights"],
+      want.checksum.substr(0, 12), o.precision.name, world.size(), writer.info().block_rows);
   if (left < writer.info().blocks) log::info("{} of them are done already: going on", writer.info().progress());
   std::int64_t all = 0, done = 0;
   for (const std::int64_t block : todo) all += writer.rows(block);
@@ -129,7 +133,7 @@ int encode_images(dist::Comm& world, const std::string& path, const EncodeImages
     dist::together(world, "encode", [&] {
       if (mine >= left) return;
       const std::int64_t block = todo[static_cast<std::size_t>(mine)];
-      encode_rows(encoder, pack, writer.first_row(block), writer.rows(block), o.batch, values);
+      encode_rows(encoder, pack, writer.first_row(block), writer.rows(block), o.batch, o.precision.dtype(), values);
       writer.write(block, values);
     });
     const std::int64_t end = std::min<std::int64_t>(left, at + world.size());

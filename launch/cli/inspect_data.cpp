@@ -46,8 +46,8 @@ void print_features(const data::PackReader& pack, data::FeatureKind kind, std::o
                  ? "complete"
                  : fmt::format("INCOMPLETE: {}; spotniche encode, given again, goes on", info->progress()));
   if (kind == data::FeatureKind::niche_image)
-    fmt::print(out, "              of weights {} ({})\n              of a ViT {}\n", info->checksum, fact("weights"),
-               fact("encoder_config"));
+    fmt::print(out, "              of weights {} ({})\n              of a ViT {} in {}\n", info->checksum,
+               fact("weights"), fact("encoder_config"), fact("precision"));
   else
     fmt::print(out, "              from {} {} (sha256 {}), {} spots without\n", fact("source"), fact("key"),
                fact("source_sha256"), fact("missing_rows"));
