@@ -24,6 +24,7 @@ namespace fs = std::filesystem;
 struct ExportOptions {
   std::string checkpoint, output, part = "model", names;
   std::vector<std::string> leave_out;
+  bool ema = false;
 };
 
 // The folder with config.json and whole weights: a checkpoint, or what import wrote.
@@ -91,6 +92,16 @@ std::string encoder_config(Part part, const models::Config& c, bool layer_scale,
   return j.dump();
 }
 
+// The averages of what was trained take the place of its last values.
+void use_averages(const PartOfModel& read, const std::string& folder) {
+  const std::string path = folder + "/ema.safetensors";
+  if (!fs::exists(path))
+    fail_data("export", "{}: expected ema.safetensors, got none; leave --ema out, or train with --ema-decay", folder);
+  const ckpt::SafetensorsReader averages(path);
+  for (const auto& e : read.registry().entries())
+    if (averages.contains(e.name)) averages.load_into(e.name, e.value());
+}
+
 void export_model(const ExportOptions& o, Part part, const std::string& names) {
   require_replaceable("export", o.output);
   const std::string folder = find_folder(o.checkpoint), config_path = folder + "/config.json";
@@ -99,6 +110,7 @@ void export_model(const ExportOptions& o, Part part, const std::string& names) {
   facts.config = models::from_json(config_json, config_path);
   const PartOfModel read = read_part(part, facts.config, folder);
   require_whole(read, part);
+  if (o.ema) use_averages(read, folder);
   const std::string prefix = prefix_of(part);
   auto tensors = tensors_of(read, names == "spotniche" ? "" : prefix);
   for (const std::string& pattern : o.leave_out)
@@ -116,9 +128,13 @@ void export_model(const ExportOptions& o, Part part, const std::string& names) {
   for (const auto& t : tensors) facts.parameters += t.tensor.numel();
   if (part != Part::model) facts.checksum = models::weights_checksum(read.registry(), prefix);
   facts.left_out = o.leave_out;
+  facts.ema = o.ema;
   gather_run(folder, facts);
-  std::map<std::string, std::string> about = {
-      {"made_by", "export"}, {"spotniche_version", version()}, {"part", o.part}, {"names", names}};
+  std::map<std::string, std::string> about = {{"made_by", "export"},
+                                              {"spotniche_version", version()},
+                                              {"part", o.part},
+                                              {"names", names},
+                                              {"weights", o.ema ? "ema" : "model"}};
   if (!facts.checksum.empty()) about["checksum"] = facts.checksum;
   write_model_folder(o.output, tensors,
                      names == "spotniche" ? config_json : encoder_config(part, facts.config, facts.layer_scale, has_fc),
@@ -146,6 +162,7 @@ int run_export(dist::Comm& world, const std::vector<std::string>& args) {
   options.choices("names", {"spotniche", "timm", "torchvision"});
   options.add("leave-out", &o.leave_out,
               "patterns of tensors that stay behind, such as 'niche_image.backbone.*' when they may not be passed on");
+  options.add("ema", &o.ema, "the averaged weights of a run with --ema-decay");
   options.require("checkpoint");
   options.require("output");
   if (!options.parse(args, std::cout)) return exit_ok;

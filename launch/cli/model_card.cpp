@@ -118,6 +118,7 @@ std::string model_card(const CardFacts& f) {
                          f.part == "niche_image" ? "niche image (ViT)" : "spot image (ResNet)", f.names);
   s += "| | |\n|---|---|\n";
   s += row("Tensors, values", fmt::format("{}, {}", f.tensors, f.parameters));
+  s += row("Weights", f.ema ? "averages over the run's steps (EMA)" : "of the last step");
   if (!f.checksum.empty()) s += row("Checksum of the weights", f.checksum);
   s += row("Trained by", f.training_version.empty() ? "not known" : "spotniche " + f.training_version);
   s += row("Exported by", "spotniche " + f.version);
@@ -137,7 +138,9 @@ std::string model_card(const CardFacts& f) {
   if (f.losses.empty()) s += "Not known: no metrics.jsonl with that step was beside the checkpoint.\n";
   if (!f.losses.empty()) s += "| | |\n|---|---|\n";
   for (const auto& [key, value] : f.losses) s += row(key, value);
-  if (!f.losses.empty()) s += "\nOver the training batch; `acc_*` is top-1 over that batch, both directions.\n";
+  if (!f.losses.empty())
+    s += fmt::format("\nOver the training batch{}; `acc_*` is top-1 over that batch, both directions.\n",
+                     f.ema ? ", by the weights of that step, not their averages" : "");
   s += "\n## Files\n\n`model.safetensors`: parameters and running statistics under PyTorch's shapes. `config.json`: "
        "every "
        "size, and the names of the genes in their order.\n\n```python\n" +

@@ -28,6 +28,7 @@ struct CardFacts {
   std::vector<std::string> left_out;  // patterns
   models::Config config;
   bool layer_scale = true;  // of an exported ViT
+  bool ema = false;         // averaged weights
 };
 
 // Reads what can be known about a checkpoint folder and the run that it lies in; what cannot stays unknown.

@@ -34,7 +34,9 @@ const std::string& trained() {
 std::string checkpoint() { return trained() + "/checkpoints/step-00000020"; }
 
 // The sizes of kSmallModel and its packs.
-std::string sizes() { return std::string(test::kSmallModel) + "--spot-image-px 16 --niche-image-px 32 --genes 64 --spot-gene-width 64 "; }
+std::string sizes() {
+  return std::string(test::kSmallModel) + "--spot-image-px 16 --niche-image-px 32 --genes 64 --spot-gene-width 64 ";
+}
 
 void write(const std::string& path, const Named& tensors) {
   std::vector<ckpt::NamedTensor> list;
@@ -152,6 +154,63 @@ TEST(Export, LeavesOutWhatMayNotBePassedOn) {
   const auto ran = run_binary("export --checkpoint '" + (folder / "out") + "' --output '" + (folder / "b") + "'");
   EXPECT_EQ(ran.status, 3) << ran.text;
   EXPECT_NE(ran.text.find("lacks 20 tensors"), std::string::npos) << ran.text;
+}
+
+TEST(Export, AveragesTakeThePlaceOfTheLastValues) {
+  const test::Scratch folder;
+  run("pretrain --pack '" + made_data().train_pack + "' --output '" + (folder / "run") +
+      "' --global-batch 16 --steps 3 --warmup-steps 0 --ema-decay 0.5 --vit-frozen" + test::kSmallModel);
+  const std::string from = "export --checkpoint '" + (folder / "run") + "' --output '" + (folder / "out") + "'";
+  const std::string last = folder / "run/checkpoints/step-00000003";
+  run(from);
+  expect_same_file(folder / "out", test::read_weights(last));
+  run(from + " --ema");
+  Named want = test::read_weights(last);
+  const ckpt::SafetensorsReader averages(last + "/ema.safetensors");
+  ASSERT_GT(averages.tensors().size(), 100U);
+  ASSERT_FALSE(averages.contains("niche_image.backbone.cls_token"));  // frozen: the model's
+  for (const auto& [name, info] : averages.tensors()) want.insert_or_assign(name, averages.load(name));
+  expect_same_file(folder / "out", want);
+  EXPECT_NE(want.at("heads.spot.0.weight").to_vector<float>(),
+            test::read_weights(last).at("heads.spot.0.weight").to_vector<float>());
+  EXPECT_NE(test::bytes_of(folder / "out/README.md").find("| Weights | averages"), std::string::npos);
+  EXPECT_EQ(run_binary("export --checkpoint '" + trained() + "' --ema --output '" + (folder / "no") + "'").status, 3);
+}
+
+// timm's own model, at another size of image: what import made of it is what timm makes of it.
+TEST(Export, TimmsModelIsReadAsTimmReadsIt) {
+  SPN_FIND_PYTHON(python, "safetensors");
+  if (std::system((python + " -c 'import timm, torch' 2>/dev/null").c_str()) != 0)
+    GTEST_SKIP() << "timm is not installed: its models were not compared";
+  const test::Scratch folder;
+  std::ofstream(folder / "timm_model.py") << R"(
+import sys, timm, torch
+from safetensors.torch import load_file, save_file
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+folder = sys.argv[2]
+size = dict(patch_size=8, embed_dim=16, depth=1, num_heads=2, mlp_ratio=2, init_values=1e-5)
+if sys.argv[1] == "save":
+    torch.manual_seed(3)
+    model = VisionTransformer(img_size=56, num_classes=5, **size)
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.5)
+    save_file(model.state_dict(), f"{folder}/model.safetensors")
+else:
+    model = VisionTransformer(img_size=32, num_classes=0, **size)
+    saved = load_file(f"{folder}/model.safetensors")
+    want = {k: v for k, v in checkpoint_filter_fn(saved, model).items() if not k.startswith("head.")}
+    got = load_file(f"{folder}/theirs/model.safetensors")
+    assert got.keys() == want.keys(), got.keys() ^ want.keys()
+    for k, v in want.items():
+        assert torch.equal(v, got[k]) if k != "pos_embed" else (v - got[k]).abs().max() <= 2e-6, k
+    model.load_state_dict(got)
+)";
+  const std::string script = python + " '" + (folder / "timm_model.py") + "' ";
+  ASSERT_EQ(std::system((script + "save '" + folder.str() + "'").c_str()), 0);
+  run("import --weights '" + (folder / "model.safetensors") + "' --part niche_image --output '" + (folder / "ours") +
+      "'" + sizes());
+  run("export --checkpoint '" + (folder / "ours") + "' --part niche_image --output '" + (folder / "theirs") + "'");
+  EXPECT_EQ(std::system((script + "compare '" + folder.str() + "'").c_str()), 0);
 }
 
 TEST(Export, ReplacesItsOwnFoldersAlone) {
