@@ -53,7 +53,7 @@ std::string difference(const FeatureInfo& have, const FeatureInfo& want) {
                        want.type == GeneType::f16 ? 16 : 32);
   for (const auto& [name, value] : want.facts) {
     const auto found = have.facts.find(name);
-    const std::string old = found == have.facts.end() ? "" : found->second;
+    const std::string old = found == have.facts.end() ? "not told" : found->second;
     if (!may_differ(name) && old != value) return fmt::format("{} {}, this run's is {}", name, old, value);
   }
   return "";

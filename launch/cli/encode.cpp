@@ -19,11 +19,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The ViT's keys; the others do not matter here.
-constexpr std::pair<const char*, std::int64_t models::Config::*> kVitKeys[] = {
-    {"niche-image-px", &models::Config::niche_image_px}, {"vit-patch", &models::Config::vit_patch},
-    {"vit-width", &models::Config::vit_width},           {"vit-depth", &models::Config::vit_depth},
-    {"vit-heads", &models::Config::vit_heads},           {"vit-mlp", &models::Config::vit_mlp}};
+// The ViT's keys, and what an exported encoder calls them; the model's others do not matter here.
+struct VitKey {
+  const char* key;
+  std::int64_t models::Config::*member;
+  const char* exported;
+};
+constexpr VitKey kVitKeys[] = {
+    {"niche-image-px", &models::Config::niche_image_px, "img_size"},
+    {"vit-patch", &models::Config::vit_patch, "patch_size"},
+    {"vit-width", &models::Config::vit_width, "embed_dim"},
+    {"vit-depth", &models::Config::vit_depth, "depth"},
+    {"vit-heads", &models::Config::vit_heads, "num_heads"},
+    {"vit-mlp", &models::Config::vit_mlp, "mlp_dim"},
+};
 
 // Weights in a folder of ours bring their own sizes; a run directory stands for its newest checkpoint.
 void adopt_folder(const Options& options, EncodeImages& o) {
@@ -36,10 +45,20 @@ void adopt_folder(const Options& options, EncodeImages& o) {
   if (!fs::exists(path)) return;
   const std::string text = ckpt::read_text(path);
   const auto json = nlohmann::json::parse(text, nullptr, false);
-  // timm's folders have a config.json too
-  if (!json.is_object() || json.value("model_type", nlohmann::json()) != "st_align") return;
-  const models::Config theirs = models::from_json(text, path);
-  for (const auto& [key, member] : kVitKeys)
+  const bool typed = json.is_object() && json.contains("model_type") && json["model_type"].is_string();
+  const std::string type = typed ? json["model_type"].get<std::string>() : "";
+  models::Config theirs = o.model;
+  if (type == "st_align")
+    theirs = models::from_json(text, path);
+  else if (type == "vit" && json.contains("spotniche_folder"))  // an exported encoder
+    for (const auto& [key, member, exported] : kVitKeys) {
+      if (!json.contains(exported) || !json[exported].is_number_integer())
+        fail_data("encode", "{} has no number \"{}\"; export the encoder again", path, exported);
+      theirs.*member = json[exported].get<std::int64_t>();
+    }
+  else
+    return;  // timm's own folders have a config.json too
+  for (const auto& [key, member, exported] : kVitKeys)
     if (options.given(key) && o.model.*member != theirs.*member)
       fail_usage("encode", "--{} is {} but {} says {}; leave it out", key, o.model.*member, path, theirs.*member);
   const bool adapter = o.model.niche_adapter;

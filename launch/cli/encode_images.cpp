@@ -64,6 +64,16 @@ void encode_rows(const Encoder& encoder, const data::PackReader& pack, std::int6
   }
 }
 
+// The ViT's alone: it may go into models of any token width.
+void check_sizes(const models::Config& c) {
+  for (const std::int64_t v : {c.niche_image_px, c.vit_patch, c.vit_width, c.vit_depth, c.vit_heads, c.vit_mlp})
+    if (v < 1) fail_usage("encode", "expected sizes of the ViT above 0, got {}", vit_config(c));
+  if (c.niche_image_px % c.vit_patch != 0)
+    fail_usage("encode", "--vit-patch: expected a divisor of {} px, got {}", c.niche_image_px, c.vit_patch);
+  if (c.vit_width % c.vit_heads != 0)
+    fail_usage("encode", "--vit-heads: expected a divisor of vit-width ({}), got {}", c.vit_width, c.vit_heads);
+}
+
 // A line redrawn on a terminal, one every 10 s elsewhere.
 class Shown {
  public:
@@ -93,7 +103,7 @@ int encode_images(dist::Comm& world, const std::string& path, const EncodeImages
   const data::PackReader pack(path);
   EncodeImages o = options;
   if (o.any_px) o.model.niche_image_px = pack.header().niche_px;
-  o.model.validate();
+  check_sizes(o.model);
   if (pack.header().niche_px != o.model.niche_image_px)
     fail_data(
         "encode",

@@ -25,10 +25,9 @@ using test::on_ranks;
 using test::run_binary;
 
 // The ViT of test::kSmallModel.
-const char* const kVit = " --vit-width 16 --vit-depth 1 --vit-heads 2 --vit-mlp 32 --vit-patch 8 --token-width 16";
+const char* const kVit = " --vit-width 16 --vit-depth 1 --vit-heads 2 --vit-mlp 32 --vit-patch 8";
 // One that takes a while.
-const char* const kSlowVit =
-    " --vit-width 192 --vit-depth 8 --vit-heads 3 --vit-mlp 768 --vit-patch 4 --token-width 64";
+const char* const kSlowVit = " --vit-width 192 --vit-depth 8 --vit-heads 3 --vit-mlp 768 --vit-patch 4";
 
 std::string encode_args(const std::string& pack, const std::string& more) {
   return "encode --pack '" + pack + "' --weights random" + more;
@@ -203,6 +202,12 @@ TEST(Encode, WeightsOfACheckpointGiveItsOwnFeatures) {
          0, {"in their place"});
   expect(run_binary("encode --pack '" + pack + "' --vit-depth 3 --weights '" + (folder / "run") + "'"), 2,
          {"--vit-depth is 3", "says 1"});
+  // what is exported of it are the same weights, and brings its sizes too
+  for (const char* part : {"", "--part niche_image"}) {
+    const std::string out = folder / ("export" + std::to_string(std::string(part).size()));
+    ASSERT_EQ(run_binary("export --checkpoint '" + (folder / "run") + "' --output '" + out + "' " + part).status, 0);
+    expect(run_binary("encode --pack '" + pack + "' --weights '" + out + "'"), 0, {"nothing to do"});
+  }
   // a model whose ViT is trained reads images, and says so
   ASSERT_EQ(run_binary("pretrain --pack '" + pack + "' --output '" + (folder / "free") +
                        "' --global-batch 16 --steps 1" + test::kSmallModel)
@@ -263,6 +268,8 @@ TEST(Encode, BadOptionsAndFiles) {
   expect(run_binary("encode --pack '" + pack + "'"), 2, {"--weights"});
   expect(run_binary("encode --weights random"), 2, {"--pack"});
   expect(run_binary(encode_args(pack, " --niche-adapter" + std::string(kVit))), 2, {"adapter", "cannot be stored"});
+  expect(run_binary(encode_args(pack, " --vit-patch 5 --vit-width 16 --vit-heads 2")), 2, {"--vit-patch", "32 px"});
+  expect(run_binary(encode_args(pack, " --vit-patch 8 --vit-width 16 --vit-heads 3")), 2, {"--vit-heads"});
   expect(run_binary(encode_args(pack, " --batch 0" + std::string(kVit))), 2, {"--batch"});
   expect(run_binary(encode_args(pack, " --key X_scGPT" + std::string(kVit))), 2, {"--key is of --encoder spot_gene"});
   expect(run_binary(encode_args(pack, " --niche-image-px 64" + std::string(kVit))), 3, {"32 px", "64 px"});
