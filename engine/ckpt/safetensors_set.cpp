@@ -16,11 +16,13 @@ constexpr const char* kFile = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr std::uint64_t kMaxIndex = 100'000'000;  // as a header
 
-// torch.save writes a zip, long ago a bare pickle.
+// torch.save writes a zip, long ago a bare pickle. A header's length can begin with the same bytes; then the header
+// follows it.
 bool is_pickle(const std::string& path) {
-  std::array<char, 4> head{};
+  std::array<char, 9> head{};
   std::ifstream(path, std::ios::binary).read(head.data(), head.size());
-  return std::string_view(head.data(), 4) == "PK\3\4" || head[0] == '\x80';
+  const bool bare = head[0] == '\x80' && head[1] >= 2 && head[1] <= 5;
+  return (bare || std::string_view(head.data(), 4) == "PK\3\4") && head[8] != '{';
 }
 
 [[noreturn]] void refuse_pickle(const std::string& path) {

@@ -129,7 +129,12 @@ void export_model(const ExportOptions& o, Part part, const std::string& names) {
   if (part != Part::model) facts.checksum = models::weights_checksum(read.registry(), prefix);
   facts.left_out = o.leave_out;
   facts.ema = o.ema;
-  gather_run(folder, facts);
+  try {
+    gather_run(folder, facts);
+  } catch (const nlohmann::json::exception& e) {
+    fail_data("export", "{}: state.json, config.json or the run's .jsonl files are not as spotniche writes them: {}",
+              folder, e.what());
+  }
   std::map<std::string, std::string> about = {{"made_by", "export"},
                                               {"spotniche_version", version()},
                                               {"part", o.part},

@@ -24,6 +24,10 @@ void each_line(const fs::path& path, F&& f) {
 
 std::string row(const std::string& what, const std::string& value) { return fmt::format("| {} | {} |\n", what, value); }
 
+std::string origin(const CardSource& source) {
+  return source.option == "import" ? "Imported from" : fmt::format("The run began with `--{}`", source.option);
+}
+
 std::string how_to_load(const CardFacts& f) {
   const models::Config& c = f.config;
   if (f.names == "timm" && f.part == "niche_image")
@@ -83,6 +87,13 @@ void gather_run(const std::string& checkpoint, CardFacts& f) {
     f.seed = j.value("seed", std::uint64_t{0});
     f.training_version = j.value("spotniche_version", std::string());
   }
+  // a folder of `import`: no run, but a file that it came from
+  std::ifstream config(fs::path(checkpoint) / "config.json");
+  const json about = json::parse(config, nullptr, false).value("spotniche_folder", json::object());
+  if (about.is_object() && about.value("made_by", "") == "import") {
+    f.sources.push_back({"import", about.value("source", ""), about.value("checksum", "")});
+    return;
+  }
   // RUN_DIR/checkpoints/step-N
   const fs::path run = fs::absolute(checkpoint).lexically_normal() / ".." / "..";
   each_line(run / "events.jsonl", [&](const json& j) {
@@ -118,7 +129,9 @@ std::string model_card(const CardFacts& f) {
                          f.part == "niche_image" ? "niche image (ViT)" : "spot image (ResNet)", f.names);
   s += "| | |\n|---|---|\n";
   s += row("Tensors, values", fmt::format("{}, {}", f.tensors, f.parameters));
-  s += row("Weights", f.ema ? "averages over the run's steps (EMA)" : "of the last step");
+  s += row("Weights", f.ema        ? "averages over the run's steps (EMA)"
+                      : f.step < 0 ? "as they were read"
+                                   : "of the last step");
   if (!f.checksum.empty()) s += row("Checksum of the weights", f.checksum);
   s += row("Trained by", f.training_version.empty() ? "not known" : "spotniche " + f.training_version);
   s += row("Exported by", "spotniche " + f.version);
@@ -132,7 +145,7 @@ std::string model_card(const CardFacts& f) {
   if (!f.data.empty()) s += "| | |\n|---|---|\n";
   for (const auto& [key, value] : f.data) s += row(key, value);
   for (const CardSource& source : f.sources)
-    s += fmt::format("\nThe run began with `{}` (`--{}`{}).\n", source.file, source.option,
+    s += fmt::format("\n{} `{}`{}.\n", origin(source), source.file,
                      source.checksum.empty() ? "" : ", checksum " + source.checksum);
   s += "\n## Losses at the last step\n\n";
   if (f.losses.empty()) s += "Not known: no metrics.jsonl with that step was beside the checkpoint.\n";

@@ -67,6 +67,10 @@ TEST(SafetensorsSet, SaysHowToConvertAPickle) {
   const std::string zip = folder.put("weights.bin", std::string("PK\3\4\0\0", 6));
   for (const std::string& path : {zip, folder.put("old.pt", "\x80\x02rest")})
     EXPECT_TRUE(has(error_of(ErrorKind::data, [&] { const SafetensorsSet set(path); }), "to_safetensors.py"));
+  // a header of 0x280 bytes begins as a pickle does
+  std::string header = R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})";
+  header.resize(0x280, ' ');
+  EXPECT_TRUE(SafetensorsSet(folder.put("t", std::string("\x80\x02\0\0\0\0\0\0", 8) + header + "x")).contains("a"));
   EXPECT_TRUE(has(error_of(ErrorKind::data, [&] { const SafetensorsSet set(folder.path()); }), "got neither"));
   folder.put("pytorch_model.bin", "PK\3\4");
   EXPECT_TRUE(has(error_of(ErrorKind::data, [&] { const SafetensorsSet set(folder.path()); }), "to_safetensors.py"));
