@@ -78,7 +78,9 @@ def embed(images, genes):  # uint8 [B,S,S,3] and float32 [B,G] of spot and niche
     return {k: F.normalize(mlp(f"heads.{k}", x.flatten(1)), dim=1) for k, x in t.items()}
 
 spots, theirs = h5py.File(pack)["spots"], h5py.File(embeddings)["obsm"]
-mine = embed(*([torch.from_numpy(spots[f"{s}_{k}"][:]).float() for s in ("spot", "niche")] for k in ("image", "gene")))
+joined = c["spot-gene-encoder"] == "precomputed" and "spot_gene_feature" in spots  # by `encode --encoder spot_gene`
+keys = [["spot_image", "niche_image"], ["spot_gene_feature" if joined else "spot_gene", "niche_gene"]]
+mine = embed(*([torch.from_numpy(spots[k][:]).float() for k in pair] for pair in keys))
 for name, x in mine.items():
     key = {"spot": "X_spotniche", "niche": "X_spotniche_niche"}.get(name, "X_" + name)
     print(f"{key:18s} {tuple(x.shape)}, largest difference {(x - torch.from_numpy(theirs[key][:])).abs().max():.2e}")

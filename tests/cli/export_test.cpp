@@ -304,22 +304,34 @@ TEST(Export, ExampleInPyTorchKnowsEveryOption) {
   if (std::system((python + " -c 'import torch' 2>/dev/null").c_str()) != 0)
     GTEST_SKIP() << "PyTorch is not installed (launch/local/install.sh --with-torch): docs/examples was not run";
   const test::Scratch folder;
-  const std::string options = " --niche-adapter --vit-patch 56 --resnet-stem imagenet --learnable-temperature ";
+  const std::string options =
+      " --niche-adapter --vit-patch 56 --resnet-stem imagenet --learnable-temperature --spot-gene-encoder precomputed ";
+  std::ofstream(folder / "cells.py") << R"(
+import sys, h5py, numpy
+names = [n.decode() for n in h5py.File(sys.argv[1])["spots/name"][:]]
+numpy.save(sys.argv[2] + ".npy", numpy.random.default_rng(1).normal(size=(len(names), 16)).astype("f4"))
+open(sys.argv[2] + ".txt", "w").write("\n".join(names) + "\n")
+)";
+  const std::string train = folder / "train.h5", held_out = folder / "held-out.h5";
+  for (const auto& [from, pack] : {std::pair(made_data().train_pack, train), {made_data().held_out_pack, held_out}}) {
+    fs::copy_file(from, pack);
+    ASSERT_EQ(std::system((python + " '" + (folder / "cells.py") + "' '" + pack + "' '" + pack + "'").c_str()), 0);
+    run("encode --encoder spot_gene --pack '" + pack + "' --embeddings '" + pack + ".npy' --names '" + pack + ".txt'");
+  }
   std::string small = test::kSmallModel;
   small.replace(small.find("--vit-patch 8"), 13, "");
-  run("pretrain --pack '" + made_data().train_pack + "' --output '" + (folder / "run") +
+  run("pretrain --pack '" + train + "' --output '" + (folder / "run") +
       "' --global-batch 16 --steps 4 --warmup-steps 1" + small + options);
   run("export --checkpoint '" + (folder / "run") + "' --output '" + (folder / "model") + "'");
-  run("embed --checkpoint '" + (folder / "model") + "' --pack '" + made_data().held_out_pack + "' --output '" +
-      (folder / "a.h5ad") + "'");
+  run("embed --checkpoint '" + (folder / "model") + "' --pack '" + held_out + "' --output '" + (folder / "a.h5ad") +
+      "'");
   EXPECT_EQ(std::system((python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_export.py' '" +
                          (folder / "model") + "' model")
                             .c_str()),
             0);
   const std::string log = folder / "log";
   ASSERT_EQ(std::system((python + " '" + std::string(SPN_SOURCE_DIR) + "/docs/examples/load_in_pytorch.py' '" +
-                         (folder / "model") + "' '" + made_data().held_out_pack + "' '" + (folder / "a.h5ad") + "' >'" +
-                         log + "' 2>&1")
+                         (folder / "model") + "' '" + held_out + "' '" + (folder / "a.h5ad") + "' >'" + log + "' 2>&1")
                             .c_str()),
             0)
       << test::bytes_of(log);
