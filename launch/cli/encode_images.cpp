@@ -133,7 +133,7 @@ int encode_images(dist::Comm& world, const std::string& path, const EncodeImages
       "{}: {} niche images of {} px by a ViT of {} blocks, width {} ({}, weights {}) in {}; {} ranks, {} rows a block",
       path, pack.header().spots, o.model.niche_image_px, o.model.vit_depth, want.width, want.facts["weights"],
       want.checksum.substr(0, 12), o.precision.name, world.size(), writer.info().block_rows);
-  if (left < writer.info().blocks) log::info("{} of them are done already: going on", writer.info().progress());
+  if (left < writer.info().blocks) log::info("going on: {} are done", writer.info().progress());
   std::int64_t all = 0, done = 0;
   for (const std::int64_t block : todo) all += writer.rows(block);
   Shown shown;
