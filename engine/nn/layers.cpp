@@ -105,8 +105,21 @@ Block::Block(const Scope& s, const BlockSize& z) : size(z) {
 }
 
 Var Block::operator()(Var x, const Context& c) const {
+  const Var a = ops::self_attention(qkv(norm1(x)), static_cast<int>(size.heads), c.dropout(id_weights, size.dropout));
+  return finish(x, a, c);
+}
+
+Var Block::first_token(const Var& x) const {
+  check(size.dropout == 0, "block", "expected no dropout where only the first token is computed, got {}", size.dropout);
+  const std::int64_t inner = size.heads * size.head_width;
+  const Var rows = qkv(norm1(x));
+  const auto part = [&](std::int64_t i) { return ops::narrow(rows, 2, i * inner, inner); };
+  const Var a = ops::cross_attention(ops::narrow(part(0), 1, 0, 1), part(1), part(2), static_cast<int>(size.heads), {});
+  return finish(ops::narrow(x, 1, 0, 1), a, {});
+}
+
+Var Block::finish(Var x, Var a, const Context& c) const {
   const double p = size.dropout;
-  Var a = ops::self_attention(qkv(norm1(x)), static_cast<int>(size.heads), c.dropout(id_weights, p));
   a = ops::dropout(proj(a), c.dropout(id_proj, p));
   x = ops::add(x, ls1 ? ops::mul(a, ops::cast(ls1, a.dtype())) : a);
   Var m = ops::dropout(fc1(norm2(x), ops::Activation::gelu), c.dropout(id_fc1, p));

@@ -93,6 +93,12 @@ struct Block {
   Block() = default;
   Block(const Scope& s, const BlockSize& size);
   Var operator()(Var x, const Context& c) const;
+  // Token 0 of the result, [B,1,width], without what only the other tokens need: a last block whose class token alone
+  // is read costs a quarter. No dropout.
+  Var first_token(const Var& x) const;
+
+ private:
+  Var finish(Var x, Var a, const Context& c) const;  // from the attention's result on
 };
 
 }  // namespace spn::nn

@@ -2,9 +2,11 @@
 // the chosen primitive prefers. Primitives are cached by shape. f64 takes plain loops: gradient checks only.
 #include <vector>
 
+#include "kernels/cpu/conv_columns.h"
 #include "kernels/cpu/dnnl.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/pointwise.h"
 #include "kernels/cpu/widen.h"
 #include "kernels/cpu/workspace.h"
 
@@ -102,14 +104,19 @@ struct Problem {
   static memory::desc any(const memory::dims& d, dt t) { return {d, t, tag::any}; }
   static memory::desc plain(const memory::dims& d, dt t) { return {d, t, d.size() == 1 ? tag::a : tag::abcd}; }
 
-  dnnl::convolution_forward::primitive_desc forward(dt t, bool with_bias) const {
+  dnnl::convolution_forward::primitive_desc forward(dt t, bool with_bias, Activation fused = Activation::none) const {
     const auto in = act(src, t), w = any(wei, t), out = act(dst, t);
     using fwd = dnnl::convolution_forward;
     const auto kind = dnnl::prop_kind::forward_training;
     const auto how = dnnl::algorithm::convolution_direct;
     const auto d = with_bias ? fwd::desc(kind, how, in, w, plain(bias, dt::f32), out, strides, padding, padding)
                              : fwd::desc(kind, how, in, w, out, strides, padding, padding);
-    return {d, user_scratchpad(), dnnl_engine()};
+    dnnl::primitive_attr attr = user_scratchpad();
+    dnnl::post_ops post;
+    if (fused == Activation::relu) post.append_eltwise(1.F, dnnl::algorithm::eltwise_relu, 0.F, 0.F);
+    if (fused == Activation::gelu) post.append_eltwise(1.F, dnnl::algorithm::eltwise_gelu_erf, 0.F, 0.F);
+    attr.set_post_ops(post);
+    return {d, attr, dnnl_engine()};
   }
   dnnl::convolution_backward_data::primitive_desc backward_data(dt t) const {
     using bwd = dnnl::convolution_backward_data;
@@ -156,12 +163,12 @@ DnnlKey key_of(const ConvShape& c, const Sizes& s, std::initializer_list<const V
   return key;
 }
 
-const Plan& forward_plan(const ConvFwd& o, const Sizes& s) {
+const Plan& forward_plan(const ConvFwd& o, const Sizes& s, Activation act = Activation::none) {
   static thread_local DnnlCache<Plan> cache;
-  return cache.get(key_of(o.conv, s, {&o.x, &o.w, &o.bias}), [&] {
+  return cache.get(key_of(o.conv, s, {&o.x, &o.w, &o.bias}).add(static_cast<int>(act)), [&] {
     const Problem p(o.conv, s);
     return native_or_f32(dnnl_type(o.x.dtype), [&](dt t) {
-      const auto pd = p.forward(t, static_cast<bool>(o.bias));
+      const auto pd = p.forward(t, static_cast<bool>(o.bias), act);
       Plan plan{dnnl::convolution_forward(pd), pd.scratchpad_desc(), {}};
       plan.add(DNNL_ARG_SRC, Problem::act(p.src, dnnl_type(o.x.dtype)), pd.src_desc(), false);
       plan.add(DNNL_ARG_WEIGHTS, Problem::plain(p.wei, dnnl_type(o.w.dtype)), pd.weights_desc(), false);
@@ -284,7 +291,31 @@ void conv_fwd(const ConvFwd& o) {
     conv_fwd({.conv = o.conv, .x = f.in(o.x), .w = f.in(o.w), .bias = f.in(o.bias), .y = f.out(o.y)});
     return f.round_back();
   }
+  if (columns_win(ConvPass::forward, o.conv, o.x, o.w, static_cast<bool>(o.bias))) return conv_columns_fwd(o);
   dnnl_call("conv_fwd", [&] { forward_plan(o, s).run({o.x.data, o.w.data, o.y.data, o.bias.data}); });
+}
+
+bool pointwise_wins(const View& a, const View& b, const View& c, bool accumulate) {
+  constexpr i64 kRows = 256, kWidth = 64;
+  return !dnnl_has_avx512() && !accumulate && c.ndim() == 2 && a.dtype == DType::f32 && a.is_contiguous() &&
+         c.is_contiguous() && b.strides[0] == 1 && b.strides[1] == b.dim(0) && c.dim(0) >= kRows &&
+         b.dim(0) >= kWidth && b.dim(1) >= kWidth;
+}
+
+void pointwise(const View& a, const View& b, const View& c, const View& bias, Activation act) {
+  // m pixels in a line, channels last
+  const auto line = [](const View& v) {
+    View p = v;
+    p.shape = {1, v.dim(1), 1, v.dim(0)};
+    p.strides = {v.numel(), 1, v.numel(), v.dim(1)};
+    return p;
+  };
+  View w = b;
+  w.shape = {b.dim(1), b.dim(0), 1, 1};
+  w.strides = contiguous_strides(w.shape);
+  const ConvFwd o{.conv = {}, .x = line(a), .w = w, .bias = bias, .y = line(c)};
+  const Sizes s = sizes(o.conv, o.x, o.w, o.y, "gemm");
+  dnnl_call("gemm", [&] { forward_plan(o, s, act).run({o.x.data, o.w.data, o.y.data, o.bias.data}); });
 }
 
 void conv_bwd(const ConvBwd& o) {
@@ -307,12 +338,17 @@ void conv_bwd(const ConvBwd& o) {
     return f.round_back();
   }
   dnnl_call("conv_bwd", [&] {
-    if (o.dx && is_product(o.conv, s) && o.dy.dtype == DType::f32) {
+    if (o.dx && columns_win(ConvPass::data, o.conv, o.dx, o.w, false)) {
+      conv_columns_data(o);
+    } else if (o.dx && is_product(o.conv, s) && o.dy.dtype == DType::f32) {
       backward_data_product(o, s);
     } else if (o.dx) {
       data_plan(o, s).run({o.dy.data, o.w.data, o.dx.data});
     }
-    if (o.dw) weights_plan(o, s).run({o.x.data, o.dy.data, o.dw.data, o.db.data});
+    if (o.dw && columns_win(ConvPass::weights, o.conv, o.x, o.w, static_cast<bool>(o.db)))
+      conv_columns_weights(o);
+    else if (o.dw)
+      weights_plan(o, s).run({o.x.data, o.dy.data, o.dw.data, o.db.data});
   });
 }
 

@@ -24,6 +24,19 @@ bool dnnl_multiplies_bf16() {
   return yes;
 }
 
+bool dnnl_has_avx512() {
+  static const bool yes = [] {
+    switch (dnnl::get_effective_cpu_isa()) {
+      case dnnl::cpu_isa::sse41:
+      case dnnl::cpu_isa::avx:
+      case dnnl::cpu_isa::avx2:
+      case dnnl::cpu_isa::avx2_vnni: return false;
+      default: return true;
+    }
+  }();
+  return yes;
+}
+
 dnnl::memory::data_type dnnl_type(DType t) {
   using dt = dnnl::memory::data_type;
   switch (t) {

@@ -22,6 +22,9 @@ dnnl::stream& dnnl_stream();
 // oneDNN would emulate them.
 bool dnnl_multiplies_bf16();
 
+// Whether oneDNN runs its AVX-512 kernels; without them some of its kernels lose to others of its own.
+bool dnnl_has_avx512();
+
 // Throws for i64 and f64, which oneDNN 2.6 does not compute with.
 dnnl::memory::data_type dnnl_type(DType t);
 inline dnnl::memory::dims dnnl_dims(const Shape& s) { return {s.begin(), s.end()}; }

@@ -3,6 +3,7 @@
 #include "kernels/cpu/dnnl.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/pointwise.h"
 #include "kernels/cpu/scalar.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/widen.h"
@@ -125,6 +126,10 @@ Product build(const View& a, const View& b, const View& c, const View& bias, Act
 // False: nothing was done, since oneDNN has no fast bf16 product of these layouts.
 bool gemm_dnnl(View a, View b, View c, const View& bias, Activation act, bool accumulate) {
   flatten(a, b, c);
+  if (pointwise_wins(a, b, c, accumulate)) {
+    pointwise(a, b, c, bias, act);
+    return true;
+  }
   const bool half = a.dtype == DType::bf16;
   if (!good_for_dnnl(a)) a = half ? packed<bf16>(a, 0) : packed<float>(a, 0);
   if (!good_for_dnnl(b)) b = half ? packed<bf16>(b, 1) : packed<float>(b, 1);

@@ -26,6 +26,16 @@ struct MatrixRows {
 
 namespace detail {
 
+// Vectors of columns that a panel keeps, and rows beside them: accumulators, V columns and a broadcast value fit the
+// machine's registers (32 with AVX-512, else 16).
+#ifdef __AVX512F__
+inline constexpr int kWidest = 4;
+constexpr int rows_beside(int v) { return v >= 4 ? 6 : 8; }
+#else
+inline constexpr int kWidest = 2;
+constexpr int rows_beside(int v) { return v >= 2 ? 6 : 8; }
+#endif
+
 // R rows times V vectors of columns.
 template <int R, int V, int Lanes, class C>
 inline void block(std::int64_t k, const C* a, std::int64_t a_row, std::int64_t a_col, const C* b, std::int64_t b_row,
@@ -61,7 +71,7 @@ inline void block_of(std::int64_t rows, std::integer_sequence<int, R...>, std::i
 template <int V, int Lanes, class C>
 inline void panel(std::int64_t m, std::int64_t k, const MatrixA<C>& a, const C* b, std::int64_t b_row, C* c,
                   std::int64_t c_row, bool add) {
-  constexpr int kRows = V >= 4 ? 6 : 8;  // accumulators, and V columns, fit 32 registers
+  constexpr int kRows = rows_beside(V);
   const std::int64_t blocks = (m + kRows - 1) / kRows;
   for (std::int64_t i = 0; i < blocks; ++i) {
     const std::int64_t r = m * i / blocks;
@@ -118,7 +128,8 @@ void small_gemm(std::int64_t m, std::int64_t n, std::int64_t k, const MatrixA<C>
 #endif
   constexpr int kNarrow = kWide / 2;
   std::int64_t j = 0;
-  for (; j + 4 * kWide <= n; j += 4 * kWide) detail::panel<4, kWide>(m, k, a, b.p + j, b.row, c.p + j, c.row, add);
+  if constexpr (detail::kWidest == 4)
+    for (; j + 4 * kWide <= n; j += 4 * kWide) detail::panel<4, kWide>(m, k, a, b.p + j, b.row, c.p + j, c.row, add);
   for (; j + 2 * kWide <= n; j += 2 * kWide) detail::panel<2, kWide>(m, k, a, b.p + j, b.row, c.p + j, c.row, add);
   for (; j + kWide <= n; j += kWide) detail::panel<1, kWide>(m, k, a, b.p + j, b.row, c.p + j, c.row, add);
   for (; j + kNarrow <= n; j += kNarrow) detail::panel<1, kNarrow>(m, k, a, b.p + j, b.row, c.p + j, c.row, add);

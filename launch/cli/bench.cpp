@@ -1,4 +1,5 @@
-// bench: timed parts, each a JSON line and a table. `bench step`: the training step; `bench loss`: the contrastive
+// bench: timed parts, each a JSON line and a table. `bench step`: the training step; `bench part`: one
+// encoder; `bench loss`: the contrastive
 // loss; `bench loader`: reading a pack.
 #include <nlohmann/json.hpp>
 
@@ -10,8 +11,10 @@
 #include "engine/train/trainer.h"
 #include "kernels/profile.h"
 #include "kernels/table.h"
+#include "launch/bench/profile.h"
 #include "launch/cli/bench_loader.h"
 #include "launch/cli/bench_loss.h"
+#include "launch/cli/bench_part.h"
 #include "launch/cli/command.h"
 #include "launch/cli/model_options.h"
 #include "launch/cli/pretrain_options.h"
@@ -21,12 +24,8 @@
 namespace spn::cli {
 namespace {
 
+using bench::median;
 using Json = nlohmann::ordered_json;
-
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v.empty() ? 0 : v[v.size() / 2];
-}
 
 // Random pixels and expression: the step's time does not depend on values.
 train::Batch random_batch(const models::Config& c, std::int64_t rows, std::int64_t first) {
@@ -118,10 +117,7 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
   if (profile) {
     double total = 0;
     for (const double t : seconds) total += t;
-    for (const auto& row : kernels::profile_stop())
-      std::cout << fmt::format("  {:<22} {:>7.2f} ms a step {:>5.1f} %  {:>5} calls\n", row.entry,
-                               row.seconds / static_cast<double>(o.steps) * 1e3, 100 * row.seconds / total,
-                               row.calls / o.steps);
+    std::cout << bench::profile_lines(total, o.steps);
   }
   return exit_ok;
 }
@@ -130,7 +126,8 @@ struct Bench {
   const char* name;
   int (*run)(dist::Comm&, const std::vector<std::string>&);
 };
-constexpr Bench kBenches[] = {{"step", bench_step}, {"loss", run_bench_loss}, {"loader", run_bench_loader}};
+constexpr Bench kBenches[] = {
+    {"step", bench_step}, {"part", run_bench_part}, {"loss", run_bench_loss}, {"loader", run_bench_loader}};
 
 }  // namespace
 

@@ -83,6 +83,12 @@ TEST(Conv, LowPrecisionAgreesWithF64) {
   all.push_back({{4, 64, 8, 8}, {128, 64, 1, 1}, 2, 0});
   all.push_back({{3, 3, 11, 9}, {16, 3, 3, 3}, 1, 1});
   all.push_back({{5, 33, 3, 3}, {65, 33, 1, 1}, 1, 0});
+  // by columns where there is no AVX-512: several parts and a rest, borders, strides, no padding, a wide kernel
+  all.push_back({{3, 32, 31, 29}, {33, 32, 3, 3}, 1, 1});
+  all.push_back({{5, 40, 23, 17}, {36, 40, 3, 3}, 2, 1});
+  all.push_back({{2, 32, 9, 7}, {32, 32, 3, 3}, 3, 0});
+  all.push_back({{2, 32, 5, 6}, {32, 32, 5, 5}, 2, 2});
+  all.push_back({{7, 48, 9, 9}, {64, 48, 1, 1}, 2, 0});
   for (const DType t : {DType::f32, DType::bf16}) {
     for (const Sizes& s : all) {
       SCOPED_TRACE(std::string(name_of(t)) + s.x.str() + " * " + s.w.str());
@@ -97,6 +103,12 @@ TEST(Conv, LowPrecisionAgreesWithF64) {
       EXPECT_TRUE(close(got.dx, want.dx, of_sum(t, products * s.w[0])));
       EXPECT_TRUE(close(got.dw, want.dw, of_sum(t, positions)));
       EXPECT_TRUE(close(got.db, want.db, of_sum(t, positions)));
+      // without a bias another kernel may run
+      const Result plain = run(ops::conv2d, x, w, {}, s.stride, s.pad, dy),
+                   want_plain = run(ops::conv2d, f64(x), f64(w), {}, s.stride, s.pad, f64(dy));
+      EXPECT_TRUE(close(plain.y, want_plain.y, of_sum(t, products)));
+      EXPECT_TRUE(close(plain.dx, want_plain.dx, of_sum(t, products * s.w[0])));
+      EXPECT_TRUE(close(plain.dw, want_plain.dw, of_sum(t, positions)));
     }
   }
 }
