@@ -5,6 +5,7 @@
 namespace spn::kernels {
 const Table& table_for(const Device& device) {
   if (device.type == DeviceType::cpu) return cpu_table();
+  if (device.type == DeviceType::meta) return meta_table();
   const Table* cuda = cuda_table();
   if (cuda == nullptr)
     fail_usage("device", "this build has no CUDA backend; run with --device cpu, or build where nvcc is found");
@@ -22,7 +23,8 @@ std::string_view entry_name(std::string_view pretty) {
 
 void missing_entry(const char* args, const Device& device, DType dtype) {
   fail("kernels", "{} has no {} kernel (first argument is {}); write it under kernels/{}/ and name it in its table.cpp",
-       entry_name(args), to_string(device), name_of(dtype), device.type == DeviceType::cpu ? "cpu" : "cuda");
+       entry_name(args), to_string(device), name_of(dtype),
+       device.type == DeviceType::cuda ? "cuda" : to_string(device));
 }
 
 void mixed_devices(const char* args, const Device& a, const Device& b) {

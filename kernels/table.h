@@ -18,6 +18,7 @@
 #include "kernels/args/optim.h"
 #include "kernels/args/pool.h"
 #include "kernels/args/reduce.h"
+#include "kernels/meta.h"
 #include "kernels/profile.h"
 
 namespace spn::kernels {
@@ -76,6 +77,8 @@ struct Table {
 
 // Always there.
 const Table& cpu_table();
+// Counts instead of computing (kernels/meta.h).
+const Table& meta_table();
 // Null without a CUDA build (kernels/no_cuda.cpp).
 const Table* cuda_table();
 // Throws when the device has no table in this build.

@@ -224,6 +224,8 @@ void backward(const std::vector<Var>& roots, const std::vector<Tensor>& seeds) {
 
 NoGrad::NoGrad() : before_(g_grad_enabled) { g_grad_enabled = false; }
 NoGrad::~NoGrad() { g_grad_enabled = before_; }
+WithGrad::WithGrad() : before_(g_grad_enabled) { g_grad_enabled = true; }
+WithGrad::~WithGrad() { g_grad_enabled = before_; }
 bool grad_enabled() { return g_grad_enabled; }
 
 }  // namespace spn

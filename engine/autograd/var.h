@@ -85,6 +85,17 @@ class NoGrad {
  private:
   bool before_;
 };
+// Ops inside its scope record again: a forward inside a backward.
+class WithGrad {
+ public:
+  WithGrad();
+  ~WithGrad();
+  WithGrad(const WithGrad&) = delete;
+  WithGrad& operator=(const WithGrad&) = delete;
+
+ private:
+  bool before_;
+};
 bool grad_enabled();
 
 }  // namespace spn

@@ -6,7 +6,8 @@
 
 namespace spn {
 
-enum class DeviceType : std::uint8_t { cpu, cuda };
+// meta: shapes without memory (kernels/meta.h).
+enum class DeviceType : std::uint8_t { cpu, cuda, meta };
 
 struct Device {
   DeviceType type = DeviceType::cpu;
@@ -15,7 +16,7 @@ struct Device {
 };
 
 inline std::string to_string(const Device& d) {
-  return d.type == DeviceType::cpu ? "cpu" : "cuda:" + std::to_string(d.index);
+  return d.type == DeviceType::cpu ? "cpu" : d.type == DeviceType::meta ? "meta" : "cuda:" + std::to_string(d.index);
 }
 
 struct View {

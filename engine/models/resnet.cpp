@@ -34,15 +34,17 @@ ResNet::ResNet(const nn::Scope& s, const std::vector<std::int64_t>& depths, std:
   fc_ = nn::Linear(s / "fc", in, out);
 }
 
+Var ResNet::Bottleneck::operator()(const Var& x, const nn::Context& c) const {
+  const Var shortcut = downsample ? down_bn(down(x), c, false) : x;
+  Var y = bn1(conv1(x), c, true);
+  y = bn2(conv2(y), c, true);
+  return bn3(conv3(y), c, true, shortcut);
+}
+
 Var ResNet::operator()(const Var& image, const nn::Context& c) const {
   Var x = bn1_(conv1_(image), c, true);
   if (max_pool_) x = ops::max_pool2d(x, 3, 2, 1);
-  for (const Bottleneck& k : blocks_) {
-    const Var shortcut = k.downsample ? k.down_bn(k.down(x), c, false) : x;
-    Var y = k.bn1(k.conv1(x), c, true);
-    y = k.bn2(k.conv2(y), c, true);
-    x = k.bn3(k.conv3(y), c, true, shortcut);
-  }
+  for (const Bottleneck& block : blocks_) x = nn::run_block(block, x, c);
   return fc_(ops::global_avg_pool(x));
 }
 

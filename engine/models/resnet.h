@@ -19,6 +19,7 @@ class ResNet {
     nn::Conv2d conv1, conv2, conv3, down;
     nn::BatchNorm bn1, bn2, bn3, down_bn;
     bool downsample = false;
+    Var operator()(const Var& x, const nn::Context& c) const;
   };
   nn::Conv2d conv1_;
   nn::BatchNorm bn1_;

@@ -86,8 +86,33 @@ Var StAlign::encode_niche_image(const Inputs& in, const nn::Context& c) const {
 
 Var StAlign::encode_niche_gene(const Var& x, const nn::Context& c) const {
   Var y = ops::reshape(niche_gene_mlp_(x), {x.dim(0), config_.tokens, config_.genes / config_.tokens});
-  for (const nn::Block& block : gene_blocks_) y = block(y, c);
+  for (const nn::Block& block : gene_blocks_) y = nn::run_block(block, y, c);
   return niche_gene_proj_(y);
+}
+
+Var StAlign::encode(Embedding e, const Inputs& in, const nn::Context& c) const {
+  const auto input = [&](const Tensor& t) { return Var(t.to(c.compute)); };  // layers follow their input's dtype
+  switch (e) {
+    case spot_image: return spot_image_tokens_(resnet_(input(in.spot_image), c));
+    case spot_gene: {
+      const Var genes = input(in.spot_gene);
+      return spot_gene_tokens_(config_.spot_gene_encoder == "mlp" ? spot_gene_mlp_(genes) : genes);
+    }
+    case niche_image: return encode_niche_image(in, c);
+    case niche_gene: return encode_niche_gene(input(in.niche_gene), c);
+    default: fail("st_align", "expected one of the four encoders, got {}", kEmbeddingNames[e]);
+  }
+}
+
+Var StAlign::fuse(Embedding e, const Var& image, const Var& gene, const nn::Context& c) const {
+  check(e == spot || e == niche, "st_align", "expected spot or niche, got {}", kEmbeddingNames[e]);
+  return (e == spot ? spot_fusion_ : niche_fusion_)(image, gene, c);
+}
+
+Var StAlign::head(Embedding e, const Var& tokens) const {
+  return ops::cast(
+      heads_[static_cast<std::size_t>(e)](ops::reshape(tokens, {tokens.dim(0), config_.tokens * config_.token_width})),
+      DType::f32);
 }
 
 std::array<Var, kEmbeddings> StAlign::embed(const Inputs& in, const nn::Context& c) const {
@@ -105,18 +130,11 @@ std::array<Var, kEmbeddings> StAlign::embed(const Inputs& in, const nn::Context&
   require("spot_gene", in.spot_gene, {batch, config_.spot_gene_width});
   require("niche_gene", in.niche_gene, {batch, config_.genes});
 
-  const auto input = [&](const Tensor& t) { return Var(t.to(c.compute)); };  // layers follow their input's dtype
-  const Var genes = input(in.spot_gene);
-  std::array<Var, kEmbeddings> tokens;
-  tokens[spot_image] = spot_image_tokens_(resnet_(input(in.spot_image), c));
-  tokens[spot_gene] = spot_gene_tokens_(config_.spot_gene_encoder == "mlp" ? spot_gene_mlp_(genes) : genes);
-  tokens[niche_image] = encode_niche_image(in, c);
-  tokens[niche_gene] = encode_niche_gene(input(in.niche_gene), c);
-  tokens[spot] = spot_fusion_(tokens[spot_image], tokens[spot_gene], c);
-  tokens[niche] = niche_fusion_(tokens[niche_image], tokens[niche_gene], c);
-  std::array<Var, kEmbeddings> out;
-  for (std::size_t e = 0; e < kEmbeddings; ++e)
-    out[e] = ops::cast(heads_[e](ops::reshape(tokens[e], {batch, config_.tokens * config_.token_width})), DType::f32);
+  std::array<Var, kEmbeddings> tokens, out;
+  for (const Embedding e : {spot_image, spot_gene, niche_image, niche_gene}) tokens[e] = encode(e, in, c);
+  tokens[spot] = fuse(spot, tokens[spot_image], tokens[spot_gene], c);
+  tokens[niche] = fuse(niche, tokens[niche_image], tokens[niche_gene], c);
+  for (std::size_t e = 0; e < kEmbeddings; ++e) out[e] = head(static_cast<Embedding>(e), tokens[e]);
   return out;
 }
 

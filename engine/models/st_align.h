@@ -41,6 +41,11 @@ class StAlign {
 
   // Six embeddings [B,E] in fp32, not normalised; everything before them in c.compute.
   std::array<Var, kEmbeddings> embed(const Inputs& in, const nn::Context& c) const;
+  // Its parts. Tokens [B,T,D] of one of the four encoders (spot_image to niche_gene); of a fusion (spot, niche) from
+  // image and gene tokens; an embedding from tokens.
+  Var encode(Embedding e, const Inputs& in, const nn::Context& c) const;
+  Var fuse(Embedding e, const Var& image, const Var& gene, const nn::Context& c) const;
+  Var head(Embedding e, const Var& tokens) const;
   // 1/τ of a target [1]: exp(logit_scale) clamped to 100, or the constant.
   Var inverse_temperature(int target) const;
 

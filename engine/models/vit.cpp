@@ -25,7 +25,7 @@ Var ViT::operator()(const Var& image, const nn::Context& c) const {
   const Var patches = ops::reshape(ops::permute(patch_(image), {0, 2, 3, 1}), {batch, grid * grid, size_.width});
   const Var cls = ops::expand(ops::cast(cls_token_, patches.dtype()), {batch, 1, size_.width});
   Var x = ops::add(ops::concat({cls, patches}, 1), ops::cast(pos_embed_, patches.dtype()));
-  for (std::size_t i = 0; i + 1 < blocks_.size(); ++i) x = blocks_[i](x, c);
+  for (std::size_t i = 0; i + 1 < blocks_.size(); ++i) x = nn::run_block(blocks_[i], x, c);
   // only the class token is read: the last block and the norm compute that row alone
   if (!blocks_.empty()) x = blocks_.back().first_token(x);
   return norm_(ops::contiguous(ops::select(x, 1, 0)));

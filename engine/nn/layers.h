@@ -1,6 +1,7 @@
 // Layers: parameters plus a forward. Names below a scope are PyTorch's; initial values are PyTorch's defaults.
 #pragma once
 
+#include "engine/autograd/checkpoint.h"
 #include "engine/nn/registry.h"
 #include "engine/ops/batch_norm.h"
 #include "engine/ops/dropout.h"
@@ -13,16 +14,30 @@ struct Context {
   bool training = false;
   std::uint64_t seed = 0;
   std::int64_t step = 0;
-  std::int64_t first_sample = 0;  // global batch position of row 0: keys dropout and augmentation
-  dist::Comm* comm = nullptr;     // batch statistics are taken over its ranks; null: over this rank
-  bool batch_statistics = true;   // training: batch norm by the batch; false: by the running statistics (frozen)
-  bool update_running = true;     // false in the embedding pass of micro-batching
-  DType compute = DType::f32;     // of activations; parameters, statistics, losses and gradients of weights stay fp32
+  std::int64_t first_sample = 0;   // global batch position of row 0: keys dropout and augmentation
+  dist::Comm* comm = nullptr;      // batch statistics are taken over its ranks; null: over this rank
+  bool batch_statistics = true;    // training: batch norm by the batch; false: by the running statistics (frozen)
+  bool update_running = true;      // false in the embedding pass of micro-batching
+  bool checkpoint_blocks = false;  // activations inside a block are computed again in the backward
+  DType compute = DType::f32;      // of activations; parameters, statistics, losses and gradients of weights stay fp32
 
   ops::DropoutKey dropout(std::uint32_t layer, double p) const {
     return {seed, step, layer, first_sample, training ? p : 0.0};
   }
 };
+
+// One block of a tower: as it is, or with checkpoint_blocks as a checkpoint. `block` must live until the backward.
+template <class Block>
+Var run_block(const Block& block, const Var& x, const Context& c) {
+  if (!c.checkpoint_blocks) return block(x, c);
+  return checkpoint(
+      [&block, c](const std::vector<Var>& in, bool again) {
+        Context inner = c;
+        if (again) inner.update_running = false;
+        return block(in[0], inner);
+      },
+      {x});
+}
 
 struct Linear {
   Var weight, bias;

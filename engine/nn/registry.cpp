@@ -15,7 +15,10 @@ Var Registry::add_parameter(const std::string& name, const Shape& shape, const I
   require_new(name);
   Entry e;
   e.name = name;
-  e.parameter = Var(initial_value(init, shape, seed_, name).to(device_), true, name);
+  const bool meta = device_.type == DeviceType::meta;  // has no values to draw
+  e.parameter =
+      Var(meta ? Tensor::empty(shape, DType::f32, device_) : initial_value(init, shape, seed_, name).to(device_), true,
+          name);
   entries_.push_back(e);
   return e.parameter;
 }
@@ -24,7 +27,8 @@ Tensor Registry::add_buffer(const std::string& name, const Shape& shape, double 
   require_new(name);
   Entry e;
   e.name = name;
-  e.buffer = Tensor::full(shape, value, dtype, device_);
+  // counters are the host's: no kernel reads them
+  e.buffer = Tensor::full(shape, value, dtype, dtype == DType::i64 ? Device{} : device_);
   entries_.push_back(e);
   return e.buffer;
 }
@@ -67,7 +71,8 @@ void Registry::load(const std::map<std::string, Tensor>& tensors, const std::str
               "{} does not fit this model: {} tensors differ; use the model configuration it was saved with:{}", source,
               count, problems);
   for (const auto& e : entries_)
-    if (e.name.rfind(prefix, 0) == 0) e.value().copy_from(tensors.at(e.name).to(e.value().dtype()).to(device_));
+    if (e.name.rfind(prefix, 0) == 0)
+      e.value().copy_from(tensors.at(e.name).to(e.value().dtype()).to(e.value().device()));
 }
 
 int Registry::freeze(const std::string& pattern) {

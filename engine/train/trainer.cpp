@@ -70,6 +70,7 @@ StepReport Trainer::step(const Batch& batch, const optim::StepArgs& args) {
     c.first_sample = batch.first_sample + part * rows;
     c.update_running = update_running;
     c.compute = options_.compute;
+    c.checkpoint_blocks = options_.activation_checkpointing;
     const auto z = model_.embed(inputs(batch, part * rows, rows), c);
     return std::vector<Var>(z.begin(), z.end());
   };

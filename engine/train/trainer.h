@@ -18,8 +18,9 @@ struct TrainerOptions {
   BatchNormMode batch_norm = BatchNormMode::sync;
   bool augment_flips = true;
   double augment_stain = 0.05;
-  std::int64_t max_negatives = 0;  // 0: all of the global batch
-  std::int64_t micro_batch = 0;    // rows of a rank embedded at once; 0: all of them
+  std::int64_t max_negatives = 0;         // 0: all of the global batch
+  std::int64_t micro_batch = 0;           // rows of a rank embedded at once; 0: all of them
+  bool activation_checkpointing = false;  // less memory, a second forward of the blocks; the same result
   std::uint64_t seed = 42;
   DType compute = DType::f32;  // or bf16, with fp32 weights, statistics, losses and reductions
   Device device;

@@ -47,7 +47,8 @@ Faults inspect_one(const std::string& path, bool verify, std::ostream& out) {
 std::vector<std::string> take_files(const std::vector<std::string>& args, std::vector<std::string>& files) {
   std::vector<std::string> rest;
   for (std::size_t i = 0; i < args.size(); ++i) {
-    const bool value_of_key = i > 0 && args[i - 1] == "--config";
+    const bool value_of_key =
+        i > 0 && (args[i - 1] == "--config" || args[i - 1] == "--model" || args[i - 1] == "--batch");
     if (!args[i].empty() && args[i][0] != '-' && !value_of_key)
       files.push_back(args[i]);
     else
@@ -65,8 +66,22 @@ int run_inspect(dist::Comm& world, const std::vector<std::string>& args) {
   Options options("inspect",
                   "FILE...: what is in files of ours. FILE is a pack, an .h5ad, a .safetensors file, a checkpoint "
                   "folder or a run directory.");
+  std::string model;
+  bool json = false;
+  train::CostOptions cost;
+  options.add("model", &model,
+              "a model instead: a .cfg of configs/model, a checkpoint folder or its config.json. Prints its parts, "
+              "FLOPs a pair and the memory of a step");
+  options.add("batch", &cost.batch, "with --model: pairs of one rank");
+  options.add("activation-checkpointing", &cost.activation_checkpointing, "with --model: as of pretrain");
+  options.add("json", &json, "with --model: one JSON object");
   options.add("verify", &verify, "read everything and check it; exit status 3 when something is not whole");
   if (!options.parse(keys, std::cout)) return exit_ok;
+  if (!model.empty()) {
+    if (cost.batch < 2) fail_usage("inspect", "--batch: expected at least 2, got {}", cost.batch);
+    if (world.rank() == 0) inspect_model(model, cost, json, std::cout);
+    if (files.empty()) return exit_ok;
+  }
   if (files.empty()) fail_usage("inspect", "give at least one FILE: {}", kKnown);
 
   std::int32_t status = exit_ok;

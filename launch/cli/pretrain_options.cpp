@@ -22,6 +22,9 @@ Options pretrain_table(PretrainOptions& o) {
   t.add("micro-batch", &o.micro_batch,
         "pairs that a rank embeds at once, 0: all; changes memory, not the result (but batch statistics are taken over "
         "each part)");
+  t.add("activation-checkpointing", &o.activation_checkpointing,
+        "compute the activations inside blocks again in the backward instead of keeping them; changes memory, not the "
+        "result");
   t.add("resume", &o.resume, "auto: go on from the newest checkpoint of --output; never; or a checkpoint's path");
   add_features_option(t, &o.features);
   t.add("device", &o.device, "where to compute");
@@ -155,6 +158,7 @@ train::TrainerOptions PretrainOptions::trainer() const {
   t.augment_stain = augment_stain;
   t.max_negatives = max_negatives;
   t.micro_batch = micro_batch;
+  t.activation_checkpointing = activation_checkpointing;
   t.seed = seed;
   t.compute = precision.dtype();
   return t;

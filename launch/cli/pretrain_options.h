@@ -14,6 +14,7 @@ struct PretrainOptions {
   std::string output, resume = "auto", device = "cpu", features = "auto";
   Precision precision;
   std::int64_t steps = 0, global_batch = 128, micro_batch = 0;
+  bool activation_checkpointing = false;
   double epochs = 0;
   std::uint64_t seed = 42;
   models::Config model;

@@ -1,0 +1,183 @@
+// The full-size model against PyTorch, timm and torchvision with random weights made on the fly: parts in both modes
+// with gradients and running statistics, then 20 optimiser steps of the whole. Needs PyTorch, 12 GiB and minutes.
+#include <gtest/gtest.h>
+
+#include "engine/ckpt/safetensors.h"
+#include "engine/train/trainer.h"
+#include "tests/support/find_python.h"
+#include "tests/support/model_config.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tensors.h"
+
+namespace spn {
+namespace {
+
+using models::Embedding;
+
+models::Config config(const std::string& name) {
+  models::Config c = test::read_model_config(std::string(SPN_SOURCE_DIR) + "/configs/model/" + name + ".cfg");
+  c.dropout = 0;
+  return c;
+}
+
+// What tests/support/full_reference.py wrote.
+class Reference {
+ public:
+  Reference(const std::string& python, const std::string& part) {
+    const std::string file = folder_ / "reference.safetensors";
+    const std::string command =
+        python + " '" + SPN_SOURCE_DIR + "/tests/support/full_reference.py' " + part + " '" + file + "'";
+    if (std::system(command.c_str()) != 0) fail("test", "failed: {}", command);
+    reader_ = std::make_unique<ckpt::SafetensorsReader>(file);
+  }
+  Tensor operator[](const std::string& name) const { return reader_->load(name); }
+  bool has(const std::string& name) const { return reader_->tensors().count(name) != 0; }
+  // Weights below a part's name.
+  std::map<std::string, Tensor> weights(const std::string& prefix) const {
+    std::map<std::string, Tensor> out;
+    for (const auto& [name, info] : reader_->tensors())
+      if (name.rfind("param." + prefix, 0) == 0) out.emplace(name.substr(6), reader_->load(name));
+    return out;
+  }
+
+ private:
+  test::TempFolder folder_;
+  std::unique_ptr<ckpt::SafetensorsReader> reader_;
+};
+
+double largest(const Tensor& t) {
+  double m = 0;
+  for (const double v : t.to_vector<double>()) m = std::max(m, std::abs(v));
+  return m;
+}
+
+// Every element within 1e-5 of the tensor's largest; where PyTorch's own fp32 is further than that from double
+// (gradients through 50 batch norms), within twice as far as it.
+class Comparison {
+ public:
+  explicit Comparison(const Reference& r) : reference_(r) {}
+  void expect(const std::string& name, const Tensor& got) {
+    const Tensor want = reference_[name];
+    const double theirs = reference_["err." + name].item(), tol = std::max(1e-5, 2 * theirs);
+    const double scale = largest(want);
+    EXPECT_TRUE(test::close(got.reshape(want.shape()), want, {0, tol * scale}))
+        << name << ", largest element " << scale << ", PyTorch's fp32 is off by " << theirs;
+    const auto a = got.to_vector<double>(), b = want.to_vector<double>();
+    double off = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) off = std::max(off, std::abs(a[i] - b[i]) / scale);
+    if (off > worst_) worst_ = off, worst_name_ = name + fmt::format(" (PyTorch {:.2g})", theirs);
+    ++compared_;
+  }
+  ~Comparison() {
+    fmt::print("{} tensors; furthest from double: {:.2g} of the largest element, {}\n", compared_, worst_, worst_name_);
+  }
+  Comparison(const Comparison&) = delete;
+  Comparison& operator=(const Comparison&) = delete;
+
+ private:
+  const Reference& reference_;
+  int compared_ = 0;
+  double worst_ = -1;
+  std::string worst_name_;
+};
+
+// Both modes, gradients, running statistics of the part whose names begin with `name`.
+template <class Forward>
+void expect_part(models::StAlign& model, const Reference& reference, const std::string& name, Forward forward) {
+  model.registry().load(reference.weights(name + "."), "reference", name + ".");
+  Comparison compare(reference);
+  nn::Context c;
+  {
+    const NoGrad no_grad;
+    compare.expect(name + ".out.eval", forward(c).value());
+  }
+  c.training = true;
+  const Var y = forward(c);
+  compare.expect(name + ".out.train", y.value());
+  backward({y}, {reference[name + ".seed"].reshape(y.shape())});
+  int gradients = 0;
+  for (const auto& e : model.registry().entries()) {
+    if (e.name.rfind(name + ".", 0) != 0) continue;
+    if (e.parameter) {
+      ASSERT_TRUE(e.parameter.grad()) << e.name;
+      compare.expect("grad." + e.name, e.parameter.grad());
+      ++gradients;
+    } else if (reference.has("after." + e.name)) {
+      compare.expect("after." + e.name, e.buffer);
+    }
+  }
+  EXPECT_GT(gradients, 3);
+}
+
+class FullModel : public testing::TestWithParam<const char*> {};
+
+TEST_P(FullModel, ImageEncoder) {
+  SPN_FIND_PYTHON(python, "torch, timm, torchvision, safetensors");
+  const std::string part = GetParam();
+  const Reference reference(python, part);
+  models::Config c = config(part == "spot_image_224" ? "st_align_224" : "st_align");
+  if (part == "niche_image")
+    c.vit_frozen = false;
+  else
+    c.vit_depth = 1;  // not looked at
+  models::StAlign model(c, 1);
+  const Embedding e = part == "niche_image" ? models::niche_image : models::spot_image;
+  const std::string name = models::kEmbeddingNames[e];
+  models::Inputs in;
+  in.spot_image = in.niche_image = reference[name + ".in.0"];
+  expect_part(model, reference, name, [&](const nn::Context& context) { return model.encode(e, in, context); });
+}
+
+INSTANTIATE_TEST_SUITE_P(Encoders, FullModel, testing::Values("spot_image", "spot_image_224", "niche_image"),
+                         [](const auto& p) { return std::string(p.param); });
+
+TEST(FullModel, GeneEncoderFusionAndHead) {
+  SPN_FIND_PYTHON(python, "torch, safetensors");
+  const Reference reference(python, "rest");
+  models::Config c = config("st_align");
+  c.vit_depth = 1;
+  models::StAlign model(c, 1);
+  models::Inputs in;
+  in.niche_gene = reference["niche_gene.in.0"];
+  expect_part(model, reference, "niche_gene",
+              [&](const nn::Context& context) { return model.encode(models::niche_gene, in, context); });
+  const Var image(reference["spot_fusion.in.0"]), gene(reference["spot_fusion.in.1"]);
+  expect_part(model, reference, "spot_fusion",
+              [&](const nn::Context& context) { return model.fuse(models::spot, image, gene, context); });
+  const Var tokens(reference["heads.niche.in.0"].reshape({16, 8, 512}));
+  expect_part(model, reference, "heads.niche", [&](const nn::Context&) { return model.head(models::niche, tokens); });
+}
+
+TEST(FullModel, TwentySteps) {
+  SPN_FIND_PYTHON(python, "torch, safetensors");
+  const Reference reference(python, "steps");
+  models::StAlign model(config("st_align"), 1);
+  model.registry().load(reference.weights(""), "reference");
+  const auto optimizer = optim::make_adamw(optim::make_items(model.registry().trainable(), {}));
+  const auto self = dist::make_self();
+  train::TrainerOptions options;
+  options.augment_flips = false;
+  options.augment_stain = 0;
+  constexpr std::int64_t kBatch = 8, kBatches = 4;
+  train::Trainer trainer(model, *optimizer, *self, options, kBatch);
+  const auto want = reference["losses"].to_vector<double>();
+  const double rate = reference["rate"].item(), decay = reference["decay"].item();
+  double worst = 0;
+  for (std::size_t step = 0; step < want.size(); ++step) {
+    const std::string name = "batch." + std::to_string(step % kBatches) + ".";
+    train::Batch b;
+    b.step = static_cast<std::int64_t>(step);
+    b.spot_image = reference[name + "spot_image"];
+    b.niche_image = reference[name + "niche_image"];
+    b.spot_gene = reference[name + "spot_gene"];
+    b.niche_gene = reference[name + "niche_gene"];
+    const double got = trainer.step(b, {rate, decay, 0}).loss, off = std::abs(got - want[step]) / want[step];
+    worst = std::max(worst, off);
+    EXPECT_TRUE(off <= 1e-4) << "step " << step << ": expected " << want[step] << ", got " << got;
+  }
+  fmt::print("losses {:.6f} to {:.6f}; at most {:.2g} apart, relative\n", want.front(), want.back(), worst);
+  EXPECT_LT(want.back(), want.front());
+}
+
+}  // namespace
+}  // namespace spn
