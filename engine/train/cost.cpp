@@ -39,11 +39,15 @@ class Counter {
       : config_(config), batch_(static_cast<double>(o.batch)), model_(config, 0, kMeta) {
     context_.training = true;
     context_.checkpoint_blocks = o.activation_checkpointing;
+    context_.compute = o.compute;
     const auto image = [&](std::int64_t px) {
       return Tensor::empty_channels_last({o.batch, 3, px, px}, DType::f32, kMeta);
     };
     inputs_.spot_image = image(config.spot_image_px);
-    inputs_.niche_image = image(config.niche_image_px);
+    if (o.features)
+      inputs_.niche_feature = Tensor::empty({o.batch, config.vit_width}, DType::f32, kMeta);
+    else
+      inputs_.niche_image = image(config.niche_image_px);
     inputs_.spot_gene = Tensor::empty({o.batch, config.spot_gene_width}, DType::f32, kMeta);
     inputs_.niche_gene = Tensor::empty({o.batch, config.genes}, DType::f32, kMeta);
   }
@@ -53,7 +57,7 @@ class Counter {
     using namespace models;
     cost.parts.push_back(encoder(spot_image, inputs_.spot_image.shape()));
     cost.parts.push_back(encoder(spot_gene, inputs_.spot_gene.shape()));
-    cost.parts.push_back(encoder(niche_image, inputs_.niche_image.shape()));
+    cost.parts.push_back(encoder(niche_image, niche_input().shape()));
     cost.parts.push_back(encoder(niche_gene, inputs_.niche_gene.shape()));
     for (const Embedding e : {spot, niche}) cost.parts.push_back(fusion(e));
     cost.parts.push_back(heads());
@@ -71,6 +75,8 @@ class Counter {
   }
 
  private:
+  const Tensor& niche_input() const { return inputs_.niche_feature ? inputs_.niche_feature : inputs_.niche_image; }
+
   // Forward and backward of one part on its own; `forward` builds it from fresh leaves.
   template <class Forward>
   PartCost part(const std::string& name, const std::string& prefix, const std::string& from, Forward forward) {
@@ -100,7 +106,7 @@ class Counter {
   // Tokens as they arrive in a step: wanting a gradient, already counted with the encoder that made them.
   Var tokens() const {
     const std::int64_t b = inputs_.spot_gene.dim(0);
-    return Var(Tensor::empty({b, config_.tokens, config_.token_width}, DType::f32, kMeta), true);
+    return Var(Tensor::empty({b, config_.tokens, config_.token_width}, context_.compute, kMeta), true);
   }
   PartCost fusion(Embedding e) {
     const std::string name = std::string(models::kEmbeddingNames[e]) + "_fusion";
@@ -132,8 +138,8 @@ class Counter {
     for (const auto& e : model_.registry().entries()) cost.weight_bytes += static_cast<double>(e.value().bytes());
     for (const Var& v : model_.registry().trainable()) cost.gradient_bytes += static_cast<double>(v.value().bytes());
     cost.optimizer_bytes = 2 * cost.gradient_bytes;
-    for (const Tensor* t : {&inputs_.spot_image, &inputs_.niche_image, &inputs_.spot_gene, &inputs_.niche_gene})
-      cost.input_bytes += static_cast<double>(t->bytes());
+    for (const Tensor& t : {inputs_.spot_image, niche_input(), inputs_.spot_gene, inputs_.niche_gene})
+      cost.input_bytes += static_cast<double>(t.bytes());
     meta_table().reset_peak();
     const double before = in_use();
     {

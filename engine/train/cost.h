@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/core/dtype.h"
 #include "engine/models/config.h"
 
 namespace spn::train {
@@ -21,6 +22,8 @@ struct PartCost {
 struct CostOptions {
   std::int64_t batch = 32;  // pairs of one rank, all embedded at once
   bool activation_checkpointing = false;
+  bool features = false;  // the frozen encoder's cached features are read instead of niche images
+  DType compute = DType::f32;
 };
 
 struct StepCost {

@@ -47,8 +47,8 @@ Faults inspect_one(const std::string& path, bool verify, std::ostream& out) {
 std::vector<std::string> take_files(const std::vector<std::string>& args, std::vector<std::string>& files) {
   std::vector<std::string> rest;
   for (std::size_t i = 0; i < args.size(); ++i) {
-    const bool value_of_key =
-        i > 0 && (args[i - 1] == "--config" || args[i - 1] == "--model" || args[i - 1] == "--batch");
+    const bool value_of_key = i > 0 && (args[i - 1] == "--config" || args[i - 1] == "--model" ||
+                                        args[i - 1] == "--batch" || args[i - 1] == "--precision");
     if (!args[i].empty() && args[i][0] != '-' && !value_of_key)
       files.push_back(args[i]);
     else
@@ -74,10 +74,15 @@ int run_inspect(dist::Comm& world, const std::vector<std::string>& args) {
               "FLOPs a pair and the memory of a step");
   options.add("batch", &cost.batch, "with --model: pairs of one rank");
   options.add("activation-checkpointing", &cost.activation_checkpointing, "with --model: as of pretrain");
+  options.add("features", &cost.features, "with --model: cached features instead of the frozen encoder's niche images");
+  std::string precision = "fp32";
+  options.add("precision", &precision, "with --model: of activations");
+  options.choices("precision", {"fp32", "bf16"});
   options.add("json", &json, "with --model: one JSON object");
   options.add("verify", &verify, "read everything and check it; exit status 3 when something is not whole");
   if (!options.parse(keys, std::cout)) return exit_ok;
   if (!model.empty()) {
+    cost.compute = precision == "bf16" ? DType::bf16 : DType::f32;
     if (cost.batch < 2) fail_usage("inspect", "--batch: expected at least 2, got {}", cost.batch);
     if (world.rank() == 0) inspect_model(model, cost, json, std::cout);
     if (files.empty()) return exit_ok;

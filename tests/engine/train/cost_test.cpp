@@ -84,7 +84,10 @@ TEST_P(CostOfTiny, IsWhatAStepHolds) {
   b.step = 1;
   trainer.step(b, {1e-4, 0.04, 0});
   const double peak = static_cast<double>(cpu.memory().peak) - before;
-  EXPECT_LT(peak, 1.15 * cost.floor_bytes);
+  // checkpointed, one block of tiny holds more than the rest keeps
+  if (!checkpointing) {
+    EXPECT_LT(peak, 1.15 * cost.floor_bytes);
+  }
   EXPECT_LT(peak, 1.15 * cost.peak_bytes);
   EXPECT_GT(peak, 0.98 * cost.peak_bytes);
 }
