@@ -25,8 +25,8 @@ VitSize vit_size(const Config& c) {
       c.niche_adapter ? kAdapterPx : c.niche_image_px, c.vit_patch, c.vit_width, c.vit_depth, c.vit_heads, c.vit_mlp};
 }
 
-StAlign::StAlign(const Config& config, std::uint64_t seed, Device device)
-    : config_(config), registry_(std::make_unique<nn::Registry>(seed, device)) {
+StAlign::StAlign(const Config& config, std::uint64_t seed, Device device, DType dtype)
+    : config_(config), registry_(std::make_unique<nn::Registry>(seed, device, dtype)) {
   config.validate();
   const Config& c = config_;
   const nn::Scope root = registry_->root();
@@ -67,7 +67,7 @@ StAlign::StAlign(const Config& config, std::uint64_t seed, Device device)
     const double ln = std::log(1 / c.temperature);
     logit_scale_[t] = c.learnable_temperature
                           ? root.parameter(std::string("logit_scale.") + kTargets[t].name, {}, nn::Init::constant(ln))
-                          : Var(Tensor::full({1}, 1 / c.temperature, DType::f32, device));
+                          : Var(Tensor::full({1}, 1 / c.temperature, dtype, device));
   }
 }
 
@@ -112,7 +112,7 @@ Var StAlign::fuse(Embedding e, const Var& image, const Var& gene, const nn::Cont
 Var StAlign::head(Embedding e, const Var& tokens) const {
   return ops::cast(
       heads_[static_cast<std::size_t>(e)](ops::reshape(tokens, {tokens.dim(0), config_.tokens * config_.token_width})),
-      DType::f32);
+      registry_->dtype());
 }
 
 std::array<Var, kEmbeddings> StAlign::embed(const Inputs& in, const nn::Context& c) const {

@@ -17,8 +17,8 @@ Var Registry::add_parameter(const std::string& name, const Shape& shape, const I
   e.name = name;
   const bool meta = device_.type == DeviceType::meta;  // has no values to draw
   e.parameter =
-      Var(meta ? Tensor::empty(shape, DType::f32, device_) : initial_value(init, shape, seed_, name).to(device_), true,
-          name);
+      Var(meta ? Tensor::empty(shape, dtype_, device_) : initial_value(init, shape, seed_, name).to(dtype_).to(device_),
+          true, name);
   entries_.push_back(e);
   return e.parameter;
 }
@@ -28,7 +28,7 @@ Tensor Registry::add_buffer(const std::string& name, const Shape& shape, double 
   Entry e;
   e.name = name;
   // counters are the host's: no kernel reads them
-  e.buffer = Tensor::full(shape, value, dtype, dtype == DType::i64 ? Device{} : device_);
+  e.buffer = Tensor::full(shape, value, dtype == DType::f32 ? dtype_ : dtype, dtype == DType::i64 ? Device{} : device_);
   entries_.push_back(e);
   return e.buffer;
 }

@@ -14,7 +14,9 @@ class Scope;
 
 class Registry {
  public:
-  explicit Registry(std::uint64_t seed, Device device = {}) : seed_(seed), device_(device) {}
+  // dtype: of parameters and statistics; f64 for checks.
+  explicit Registry(std::uint64_t seed, Device device = {}, DType dtype = DType::f32)
+      : seed_(seed), device_(device), dtype_(dtype) {}
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
@@ -27,6 +29,7 @@ class Registry {
 
   Scope root();
   const std::vector<Entry>& entries() const { return entries_; }
+  DType dtype() const { return dtype_; }
   // Parameters that are trained, in order of construction.
   std::vector<Var> trainable() const;
   // Elements of all parameters whose name starts with prefix (buffers do not count).
@@ -45,6 +48,7 @@ class Registry {
   void require_new(const std::string& name) const;
   std::uint64_t seed_;
   Device device_;
+  DType dtype_;
   std::vector<Entry> entries_;
 };
 

@@ -2,6 +2,8 @@
 // with gradients and running statistics, then 20 optimiser steps of the whole. Needs PyTorch, 12 GiB and minutes.
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "engine/ckpt/safetensors.h"
 #include "engine/train/trainer.h"
 #include "tests/support/find_python.h"
@@ -51,50 +53,73 @@ double largest(const Tensor& t) {
   return m;
 }
 
-// Every element within 1e-5 of the tensor's largest; where PyTorch's own fp32 is further than that from double
-// (gradients through 50 batch norms), within twice as far as it.
+double distance(const Tensor& got, const Tensor& want) {  // relative L2
+  const auto a = got.to_vector<double>(), b = want.to_vector<double>();
+  double off = 0, all = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    off += (a[i] - b[i]) * (a[i] - b[i]);
+    all += b[i] * b[i];
+  }
+  return std::sqrt(off / all);
+}
+
+// In double: every element, gradients through 50 layers too, to the rounding of the reference's file. In fp32: 1e-5 of
+// the largest element, or where PyTorch's own fp32 is further than that from double, as far as it (batch statistics of
+// few samples magnify rounding; a ReLU's input within rounding of 0 is on either side by chance): results element by
+// element, gradients as a whole.
 class Comparison {
  public:
-  explicit Comparison(const Reference& r) : reference_(r) {}
+  Comparison(const Reference& r, DType dtype) : reference_(r), dtype_(dtype) {}
   void expect(const std::string& name, const Tensor& got) {
-    const Tensor want = reference_[name];
-    const double theirs = reference_["err." + name].item(), tol = std::max(1e-5, 2 * theirs);
-    const double scale = largest(want);
-    EXPECT_TRUE(test::close(got.reshape(want.shape()), want, {0, tol * scale}))
-        << name << ", largest element " << scale << ", PyTorch's fp32 is off by " << theirs;
-    const auto a = got.to_vector<double>(), b = want.to_vector<double>();
-    double off = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) off = std::max(off, std::abs(a[i] - b[i]) / scale);
-    if (off > worst_) worst_ = off, worst_name_ = name + fmt::format(" (PyTorch {:.2g})", theirs);
+    const Tensor want = reference_[name], shaped = got.reshape(want.shape());
+    const double theirs = reference_["err." + name].item(), off = distance(shaped, want);
+    if (dtype_ == DType::f64) {
+      EXPECT_TRUE(test::close(shaped, want, {0, 1e-6 * largest(want)})) << name;
+    } else {
+      const double tol = std::max(1e-5, 3 * theirs);
+      const bool gradient = name.rfind("grad.", 0) == 0;
+      if (!gradient) {
+        EXPECT_TRUE(test::close(shaped, want, {0, tol * largest(want)})) << name << ", PyTorch's fp32: " << theirs;
+      }
+      EXPECT_TRUE(off <= tol) << name << ": " << off << ", PyTorch's fp32: " << theirs;
+    }
+    if (off > worst_) {
+      worst_ = off;
+      worst_name_ = name + fmt::format(" (PyTorch's fp32 {:.2g})", theirs);
+    }
     ++compared_;
   }
   ~Comparison() {
-    fmt::print("{} tensors; furthest from double: {:.2g} of the largest element, {}\n", compared_, worst_, worst_name_);
+    fmt::print("{}: {} tensors; furthest from double: {:.2g}, {}\n", name_of(dtype_), compared_, worst_, worst_name_);
   }
   Comparison(const Comparison&) = delete;
   Comparison& operator=(const Comparison&) = delete;
 
  private:
   const Reference& reference_;
+  DType dtype_;
   int compared_ = 0;
   double worst_ = -1;
   std::string worst_name_;
 };
 
 // Both modes, gradients, running statistics of the part whose names begin with `name`.
-template <class Forward>
-void expect_part(models::StAlign& model, const Reference& reference, const std::string& name, Forward forward) {
+using Forward = std::function<Var(const models::StAlign&, const nn::Context&)>;
+void expect_part(const models::Config& config, DType dtype, const Reference& reference, const std::string& name,
+                 const Forward& forward) {
+  models::StAlign model(config, 1, {}, dtype);
   model.registry().load(reference.weights(name + "."), "reference", name + ".");
-  Comparison compare(reference);
+  Comparison compare(reference, dtype);
   nn::Context c;
+  c.compute = dtype;
   {
     const NoGrad no_grad;
-    compare.expect(name + ".out.eval", forward(c).value());
+    compare.expect(name + ".out.eval", forward(model, c).value());
   }
   c.training = true;
-  const Var y = forward(c);
+  const Var y = forward(model, c);
   compare.expect(name + ".out.train", y.value());
-  backward({y}, {reference[name + ".seed"].reshape(y.shape())});
+  backward({y}, {reference[name + ".seed"].reshape(y.shape()).to(dtype)});
   int gradients = 0;
   for (const auto& e : model.registry().entries()) {
     if (e.name.rfind(name + ".", 0) != 0) continue;
@@ -120,35 +145,46 @@ TEST_P(FullModel, ImageEncoder) {
     c.vit_frozen = false;
   else
     c.vit_depth = 1;  // not looked at
-  models::StAlign model(c, 1);
   const Embedding e = part == "niche_image" ? models::niche_image : models::spot_image;
   const std::string name = models::kEmbeddingNames[e];
   models::Inputs in;
   in.spot_image = in.niche_image = reference[name + ".in.0"];
-  expect_part(model, reference, name, [&](const nn::Context& context) { return model.encode(e, in, context); });
+  const Forward forward = [&](const models::StAlign& m, const nn::Context& context) {
+    return m.encode(e, in, context);
+  };
+  expect_part(c, DType::f32, reference, name, forward);
+  // double is slow on purpose-built fp32 paths; the ViT, smooth everywhere, is held in fp32 alone
+  if (e == models::spot_image) expect_part(c, DType::f64, reference, name, forward);
 }
 
 INSTANTIATE_TEST_SUITE_P(Encoders, FullModel, testing::Values("spot_image", "spot_image_224", "niche_image"),
                          [](const auto& p) { return std::string(p.param); });
 
-TEST(FullModel, GeneEncoderFusionAndHead) {
+TEST(FullModelParts, GeneEncoderFusionAndHead) {
   SPN_FIND_PYTHON(python, "torch, safetensors");
   const Reference reference(python, "rest");
   models::Config c = config("st_align");
   c.vit_depth = 1;
-  models::StAlign model(c, 1);
   models::Inputs in;
   in.niche_gene = reference["niche_gene.in.0"];
-  expect_part(model, reference, "niche_gene",
-              [&](const nn::Context& context) { return model.encode(models::niche_gene, in, context); });
-  const Var image(reference["spot_fusion.in.0"]), gene(reference["spot_fusion.in.1"]);
-  expect_part(model, reference, "spot_fusion",
-              [&](const nn::Context& context) { return model.fuse(models::spot, image, gene, context); });
-  const Var tokens(reference["heads.niche.in.0"].reshape({16, 8, 512}));
-  expect_part(model, reference, "heads.niche", [&](const nn::Context&) { return model.head(models::niche, tokens); });
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    expect_part(c, dtype, reference, "niche_gene", [&](const models::StAlign& m, const nn::Context& context) {
+      return m.encode(models::niche_gene, in, context);
+    });
+    const auto input = [&](const char* key, const Shape& shape) {
+      return Var(reference[key].reshape(shape).to(dtype));
+    };
+    const Var image = input("spot_fusion.in.0", {16, 8, 512}), gene = input("spot_fusion.in.1", {16, 8, 512});
+    expect_part(c, dtype, reference, "spot_fusion", [&](const models::StAlign& m, const nn::Context& context) {
+      return m.fuse(models::spot, image, gene, context);
+    });
+    const Var tokens = input("heads.niche.in.0", {16, 8, 512});
+    expect_part(c, dtype, reference, "heads.niche",
+                [&](const models::StAlign& m, const nn::Context&) { return m.head(models::niche, tokens); });
+  }
 }
 
-TEST(FullModel, TwentySteps) {
+TEST(FullModelParts, TwentySteps) {
   SPN_FIND_PYTHON(python, "torch, safetensors");
   const Reference reference(python, "steps");
   models::StAlign model(config("st_align"), 1);
