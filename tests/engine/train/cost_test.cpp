@@ -29,7 +29,9 @@ TEST(Cost, FullModelAsPublished) {
   EXPECT_EQ(c.total.trained, 416267432 - 303350784);
   EXPECT_EQ(part(c, "niche_image").parameters, 303350808);
   EXPECT_NEAR(part(c, "spot_image").forward_flops / 1e9, 2.60, 0.01);
-  EXPECT_NEAR(part(c, "niche_image").forward_flops / 1e9, 123.1, 0.2);
+  // less what the last block need not do for the 196 tokens that nobody reads: attention rows, proj, MLP
+  const double unread = 196 * (2 * (1024. * 1024 + 2 * 1024 * 4096) + 4 * 197. * 1024);
+  EXPECT_NEAR(part(c, "niche_image").forward_flops / 1e9, 123.1 - unread / 1e9, 0.05);
   EXPECT_NEAR(part(c, "niche_gene").forward_flops / 1e9, 0.0145 + 0.216 + 0.0043, 0.001);
   EXPECT_NEAR((part(c, "spot_fusion").forward_flops + part(c, "niche_fusion").forward_flops) / 1e9, 0.071, 0.001);
   EXPECT_NEAR(part(c, "heads").forward_flops / 1e9, 0.084 * 6 / 4, 0.0005);
