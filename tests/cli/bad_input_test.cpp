@@ -26,7 +26,7 @@ std::string pretrain_args(const std::string& run) {
 
 // A copy of the made slides that a test may damage.
 struct Damaged {
-  test::Scratch folder;
+  test::TempFolder folder;
   std::string slides = folder / "slides", coord, count, image;
   Damaged() {
     fs::copy(made_data().slides, slides, fs::copy_options::recursive);
@@ -71,7 +71,7 @@ TEST(BadInput, MissingImage) {
 
 TEST(BadInput, TruncatedCounts) {
   const Damaged d;
-  const std::string bytes = test::bytes_of(d.count);
+  const std::string bytes = test::read_text(d.count);
   std::ofstream(d.count, std::ios::binary) << bytes.substr(0, bytes.size() * 2 / 3);
   expect(d.prepare(), 3, {base(d.count), "row"});
   d.expect_nothing_left();
@@ -135,7 +135,7 @@ TEST(BadInput, FullDiskWhilePreparing) {
 }
 
 TEST(BadInput, PackOfAnotherVersionTruncatedOrMissing) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   expect(run_binary("pretrain --pack /does/not/exist.h5 --output '" + (folder / "run") + "' --steps 1"), 3,
          {"/does/not/exist.h5"});
   const std::string cut = folder / "cut.h5";
@@ -149,7 +149,7 @@ TEST(BadInput, PackOfAnotherVersionTruncatedOrMissing) {
 }
 
 TEST(BadInput, PackChangedUnderAResumedRun) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string run = folder / "run";
   ASSERT_EQ(run_binary(pretrain_args(run)).status, 0);
   expect(run_binary("pretrain --pack '" + made_data().held_out_pack + "' --output '" + run +
@@ -162,7 +162,7 @@ TEST(BadInput, PackChangedUnderAResumedRun) {
 }
 
 TEST(BadInput, DamagedCheckpoint) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string run = folder / "run";
   ASSERT_EQ(run_binary(pretrain_args(run)).status, 0);
   const std::string weights = run + "/checkpoints/step-00000002/model.safetensors";
@@ -174,7 +174,7 @@ TEST(BadInput, DamagedCheckpoint) {
 }
 
 TEST(BadInput, GenesOfAnotherModel) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   ASSERT_EQ(run_binary(pretrain_args(folder / "run")).status, 0);
   ASSERT_EQ(
       run_binary("prepare --format stimage-1k4m --spot-image-px 16 --niche-image-px 32 --gene-count 40 --input '" +
@@ -187,7 +187,7 @@ TEST(BadInput, GenesOfAnotherModel) {
 }
 
 TEST(BadInput, Options) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   expect(run_binary("pretrain --pak x"), 2, {"did you mean --pack"});
   expect(run_binary("pretrain"), 2, {"--pack"});
   expect(run_binary("fly"), 2, {"prepare", "pretrain"});

@@ -5,14 +5,14 @@
 #include "engine/core/check.h"
 #include "tests/support/made_pack.h"
 #include "tests/support/run_binary.h"
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 
 namespace spn {
 namespace {
 
 TEST(BenchLoader, PrintsOneJsonLineThatAddsUp) {
-  test::Scratch folder;
+  test::TempFolder folder;
   test::write_pack(test::world(), folder / "a.h5", test::plan_pack({30, 20}));
   for (const int ranks : {1, 2}) {
     const test::Ran ran =
@@ -31,7 +31,7 @@ TEST(BenchLoader, PrintsOneJsonLineThatAddsUp) {
 }
 
 TEST(BenchLoader, RefusesABatchLargerThanThePack) {
-  test::Scratch folder;
+  test::TempFolder folder;
   test::write_pack(test::world(), folder / "a.h5", test::plan_pack({30, 20}));
   const test::Ran ran = test::run_binary("bench loader --pack '" + (folder / "a.h5") + "' --batch 51");
   EXPECT_EQ(ran.status, exit_usage) << ran.text;

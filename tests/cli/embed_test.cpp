@@ -15,7 +15,7 @@ using test::on_ranks;
 using test::run_binary;
 
 const std::string& trained() {
-  static const test::Scratch folder;
+  static const test::TempFolder folder;
   static const std::string run = [] {
     const auto ran = run_binary("pretrain --pack '" + made_data().train_pack + "' --output '" + (folder / "run") +
                                 "' --global-batch 16 --steps 6" + test::kSmallModel);
@@ -32,7 +32,7 @@ std::string embed_args(const std::string& out) {
 
 TEST(Embed, OpensInScanpyWithNeighbours) {
   SPN_FIND_PYTHON(python, "anndata, scanpy");
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const auto ran = run_binary(embed_args(folder / "a.h5ad"));
   ASSERT_EQ(ran.status, 0) << ran.text;
   const std::string script =
@@ -50,7 +50,7 @@ TEST(Embed, EqualsPyTorchWithTheSameWeights) {
   if (std::system((python + " -c 'import torch' 2>/dev/null").c_str()) != 0)
     GTEST_SKIP()
         << "PyTorch is not installed (launch/local/install.sh --with-torch): embeddings were not compared with it";
-  const test::Scratch folder;
+  const test::TempFolder folder;
   ASSERT_EQ(run_binary(embed_args(folder / "a.h5ad")).status, 0);
   EXPECT_EQ(
       std::system((python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_checkpoint.py' --checkpoint '" +
@@ -60,7 +60,7 @@ TEST(Embed, EqualsPyTorchWithTheSameWeights) {
 }
 
 TEST(Evaluate, SameNumbersOnAnyRanks) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const auto evaluate = [&](int ranks) {
     const std::string out = folder / std::to_string(ranks);
     const auto ran = run_binary(
@@ -68,7 +68,7 @@ TEST(Evaluate, SameNumbersOnAnyRanks) {
         on_ranks(ranks));
     EXPECT_EQ(ran.status, 0) << ran.text;
     EXPECT_NE(ran.text.find("recall@5"), std::string::npos);
-    return nlohmann::json::parse(test::bytes_of(out + "/metrics.json"));
+    return nlohmann::json::parse(test::read_text(out + "/metrics.json"));
   };
   const auto one = evaluate(1);
   const auto three = evaluate(3);

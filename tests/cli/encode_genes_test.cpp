@@ -30,7 +30,7 @@ void expect(const test::Ran& ran, int status, const std::vector<std::string>& wo
 float value(std::int64_t row, std::int64_t column) { return std::sin(static_cast<float>(row * kWidth + column)); }
 
 struct Made {
-  test::Scratch folder;
+  test::TempFolder folder;
   std::string pack = folder / "p.h5", h5ad = folder / "cells.h5ad";
   std::vector<std::string> names;
   data::H5ad content;
@@ -74,8 +74,8 @@ TEST(EncodeGenes, JoinsByNameOnAnyRanks) {
     fs::copy_file(made_data().train_pack, made.pack, fs::copy_options::overwrite_existing);
     expect(run_binary(made.encode(), on_ranks(ranks)), 0, {"2 embeddings of", "width 16"});
     made.expect_values();
-    if (ranks == 1) first = test::bytes_of(made.pack);
-    EXPECT_TRUE(test::bytes_of(made.pack) == first) << ranks;
+    if (ranks == 1) first = test::read_text(made.pack);
+    EXPECT_TRUE(test::read_text(made.pack) == first) << ranks;
   }
   expect(run_binary(made.encode()), 0, {"nothing to do"});
   expect(run_binary("inspect '" + made.pack + "' --verify"), 0,
@@ -87,9 +87,9 @@ TEST(EncodeGenes, MissingSpotsAreNamedAndCounted) {
   // the first row's spot is called something else
   made.content.obs_names[made.names.size()] = "renamed";
   data::write_h5ad(made.h5ad, made.content);
-  const std::string before = test::bytes_of(made.pack);
+  const std::string before = test::read_text(made.pack);
   expect(run_binary(made.encode()), 3, {"1 of 96 spots", "'" + made.names[0] + "'", "--missing zero"});
-  EXPECT_TRUE(test::bytes_of(made.pack) == before);
+  EXPECT_TRUE(test::read_text(made.pack) == before);
   expect(run_binary(made.encode(" --missing zero")), 0, {"1 of 96 spots", "zero vectors", "3 embeddings of"});
   made.expect_values(0);
   expect(run_binary("inspect '" + made.pack + "'"), 0, {"1 spots without"});
@@ -103,7 +103,7 @@ TEST(EncodeGenes, MissingSpotsAreNamedAndCounted) {
 
 TEST(EncodeGenes, BadFiles) {
   Made made;
-  const std::string before = test::bytes_of(made.pack);
+  const std::string before = test::read_text(made.pack);
   made.content.obsm["X_scGPT"].f32[3 * kWidth + 5] = std::nanf("");
   data::write_h5ad(made.h5ad, made.content);
   expect(run_binary(made.encode()), 3, {"row 3", "column 5", "'" + made.names[93] + "'"});
@@ -114,7 +114,7 @@ TEST(EncodeGenes, BadFiles) {
   expect(run_binary(made.encode(" --key X_none")), 3, {"X_none", "'X_scGPT'"});
   fs::resize_file(made.h5ad, fs::file_size(made.h5ad) / 2);
   expect(run_binary(made.encode()), 3, {"cells.h5ad"});
-  EXPECT_TRUE(test::bytes_of(made.pack) == before);
+  EXPECT_TRUE(test::read_text(made.pack) == before);
 }
 
 std::string pretrain(const std::string& pack, const std::string& run, const std::string& more) {
@@ -170,7 +170,7 @@ TEST(EncodeGenes, OfAnnDataAndNumPyFiles) {
       "a[::-1].copy().write_h5ad(d + '/cells.h5ad')\n";
   const std::string file = made.folder / "script.py";
   std::ofstream(file) << script;
-  ASSERT_EQ(std::system((python + " -W ignore '" + file + "' '" + made.folder.str() + "'").c_str()), 0);
+  ASSERT_EQ(std::system((python + " -W ignore '" + file + "' '" + made.folder.path() + "'").c_str()), 0);
   const auto close = [&] {
     const data::PackReader reader(made.pack);
     std::vector<float> got(kWidth);

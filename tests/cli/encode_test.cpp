@@ -33,7 +33,7 @@ std::string encode_args(const std::string& pack, const std::string& more) {
   return "encode --pack '" + pack + "' --weights random" + more;
 }
 
-std::string copy_pack(const test::Scratch& folder, const std::string& name) {
+std::string copy_pack(const test::TempFolder& folder, const std::string& name) {
   fs::copy_file(made_data().train_pack, folder / name);
   return folder / name;
 }
@@ -56,18 +56,18 @@ void expect(const test::Ran& ran, int status, const std::vector<std::string>& wo
 }
 
 TEST(Encode, TheSameBytesOnAnyRanks) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   std::string first;
   for (const int ranks : {1, 2, 4}) {
     const std::string pack = copy_pack(folder, std::to_string(ranks) + ".h5");
     const auto ran = run_binary(encode_args(pack, " --batch 7" + std::string(kVit)), on_ranks(ranks));
     expect(ran, 0, {"RANDOM WEIGHTS", "complete", "96 of 96"});
-    const std::string bytes = test::bytes_of(pack);
+    const std::string bytes = test::read_text(pack);
     if (ranks == 1) first = bytes;
     EXPECT_TRUE(bytes == first) << ranks << " ranks wrote other bytes";
     expect(run_binary("inspect '" + pack + "' --verify"), 0, {"niche_image", "random, seed 42", "complete", "whole"});
     expect(run_binary(encode_args(pack, " --batch 7" + std::string(kVit))), 0, {"nothing to do"});
-    EXPECT_TRUE(test::bytes_of(pack) == first);
+    EXPECT_TRUE(test::read_text(pack) == first);
   }
 }
 
@@ -86,7 +86,7 @@ class Stopped : public testing::TestWithParam<int> {};
 
 TEST_P(Stopped, GoesOnAndEndsWithTheSameBytes) {
   const int signal = GetParam();
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string whole = copy_pack(folder, "whole.h5"), pack = copy_pack(folder, "stopped.h5"), log = folder / "log";
   ASSERT_EQ(run_binary(encode_args(whole, " --batch 2" + std::string(kSlowVit))).status, 0);
   std::int64_t before = 0;
@@ -99,11 +99,11 @@ TEST_P(Stopped, GoesOnAndEndsWithTheSameBytes) {
     int status = 0;
     waitpid(child, &status, 0);
     if (signal == SIGKILL) {
-      EXPECT_TRUE(WIFSIGNALED(status)) << test::bytes_of(log);
+      EXPECT_TRUE(WIFSIGNALED(status)) << test::read_text(log);
     } else {
-      ASSERT_TRUE(WIFEXITED(status)) << test::bytes_of(log);
-      EXPECT_EQ(WEXITSTATUS(status), 75) << test::bytes_of(log);
-      EXPECT_NE(test::bytes_of(log).find("rows left"), std::string::npos) << test::bytes_of(log);
+      ASSERT_TRUE(WIFEXITED(status)) << test::read_text(log);
+      EXPECT_EQ(WEXITSTATUS(status), 75) << test::read_text(log);
+      EXPECT_NE(test::read_text(log).find("rows left"), std::string::npos) << test::read_text(log);
     }
     const std::int64_t done = blocks_done(pack);
     EXPECT_GE(done, until);
@@ -116,7 +116,7 @@ TEST_P(Stopped, GoesOnAndEndsWithTheSameBytes) {
   // another number of ranks goes on too
   const auto ran = run_binary(encode_args(pack, " --batch 2" + std::string(kSlowVit)), on_ranks(2));
   expect(ran, 0, {fmt::format("{} of 48 blocks", before), "going on", "complete"});
-  EXPECT_TRUE(test::bytes_of(pack) == test::bytes_of(whole));
+  EXPECT_TRUE(test::read_text(pack) == test::read_text(whole));
 }
 
 INSTANTIATE_TEST_SUITE_P(Encode, Stopped, testing::Values(SIGKILL, SIGTERM, SIGUSR1));
@@ -146,7 +146,7 @@ double loss_distance(const std::string& run, const std::string& reference) {
 }
 
 TEST(Encode, TrainingOnFeaturesIsTrainingOnImages) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string pack = copy_pack(folder, "p.h5"), options = std::string(kPlain) + kSensitive;
   ASSERT_EQ(run_binary(encode_args(pack, kVit)).status, 0);
   for (const int ranks : {1, 2}) {
@@ -165,8 +165,9 @@ TEST(Encode, TrainingOnFeaturesIsTrainingOnImages) {
     // the checkpoint is whole, the optimiser keeps nothing of what is frozen
     EXPECT_EQ(weights.count("niche_image.backbone.blocks.0.attn.qkv.weight"), 1U);
     for (int r = 0; r < ranks; ++r) {
-      const std::string optimizer = test::bytes_of(name("cached") + "/checkpoints/step-00000012/optimizer-" +
-                                                   std::to_string(r) + "-of-" + std::to_string(ranks) + ".safetensors");
+      const std::string optimizer =
+          test::read_text(name("cached") + "/checkpoints/step-00000012/optimizer-" + std::to_string(r) + "-of-" +
+                          std::to_string(ranks) + ".safetensors");
       EXPECT_EQ(optimizer.find("niche_image.backbone"), std::string::npos);
     }
   }
@@ -188,7 +189,7 @@ TEST(Encode, TrainingOnFeaturesIsTrainingOnImages) {
 }
 
 TEST(Encode, ARunOnFeaturesIsResumedExactly) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string pack = copy_pack(folder, "p.h5");
   ASSERT_EQ(run_binary(encode_args(pack, kVit)).status, 0);
   // augmentation on: the spot image keeps its own
@@ -199,8 +200,8 @@ TEST(Encode, ARunOnFeaturesIsResumedExactly) {
   std::ofstream(folder / "b/checkpoints/latest") << "step-00000004\n";
   expect(pretrain(pack, folder / "b", " --steps 8 --checkpoint-every 4 --keep-checkpoints 0", 2), 0,
          {"resuming from", "in their place"});
-  EXPECT_TRUE(test::bytes_of(folder / "a/checkpoints/step-00000008/model.safetensors") ==
-              test::bytes_of(folder / "b/checkpoints/step-00000008/model.safetensors"));
+  EXPECT_TRUE(test::read_text(folder / "a/checkpoints/step-00000008/model.safetensors") ==
+              test::read_text(folder / "b/checkpoints/step-00000008/model.safetensors"));
 
   // embeddings from features are those from images, and so is retrieval
   for (const char* features : {"require", "never"}) {
@@ -218,7 +219,7 @@ TEST(Encode, ARunOnFeaturesIsResumedExactly) {
 }
 
 TEST(Encode, WeightsOfACheckpointGiveItsOwnFeatures) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   ASSERT_EQ(pretrain(made_data().train_pack, folder / "run", " --steps 2 --seed 9").status, 0);
   const std::string pack = copy_pack(folder, "p.h5");
   // sizes come from the checkpoint
@@ -245,7 +246,7 @@ TEST(Encode, WeightsOfACheckpointGiveItsOwnFeatures) {
 }
 
 TEST(Encode, OtherWeightsAreRefusedWithBothSums) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string pack = copy_pack(folder, "p.h5");
   ASSERT_EQ(run_binary(encode_args(pack, " --seed 1" + std::string(kVit))).status, 0);
   const std::string one = data::PackReader(pack).features(FeatureKind::niche_image)->checksum;
@@ -269,7 +270,7 @@ TEST(Encode, OtherWeightsAreRefusedWithBothSums) {
 }
 
 TEST(Encode, FeaturesInPartAreNotReadAndSaidSo) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string pack = copy_pack(folder, "p.h5");
   ASSERT_EQ(run_binary(encode_args(pack, " --batch 8" + std::string(kVit))).status, 0);
   {
@@ -289,8 +290,8 @@ TEST(Encode, FeaturesInPartAreNotReadAndSaidSo) {
 }
 
 TEST(Encode, BadOptionsAndFiles) {
-  const test::Scratch folder;
-  const std::string pack = copy_pack(folder, "p.h5"), before = test::bytes_of(pack);
+  const test::TempFolder folder;
+  const std::string pack = copy_pack(folder, "p.h5"), before = test::read_text(pack);
   expect(run_binary("encode --pack '" + pack + "'"), 2, {"--weights"});
   expect(run_binary("encode --weights random"), 2, {"--pack"});
   expect(run_binary(encode_args(pack, " --niche-adapter" + std::string(kVit))), 2, {"adapter", "cannot be stored"});
@@ -307,12 +308,12 @@ TEST(Encode, BadOptionsAndFiles) {
   expect(run_binary("encode --encoder spot_gene --pack '" + pack + "' --embeddings a.h5ad --names n"), 2, {".npy"});
   expect(run_binary("encode --encoder spot_gene --pack '" + pack + "' --embeddings '" + (folder / "a.h5ad") + "'"), 3,
          {"a.h5ad"});
-  EXPECT_TRUE(test::bytes_of(pack) == before);
+  EXPECT_TRUE(test::read_text(pack) == before);
   // a disk that has no room leaves the pack as it was
   const auto ran =
       run_binary(encode_args(pack, kVit), fmt::format("ulimit -f {}; trap '' XFSZ; ", before.size() / 1024 + 2));
   EXPECT_EQ(ran.status, 3) << ran.text;
-  EXPECT_TRUE(test::bytes_of(pack) == before);
+  EXPECT_TRUE(test::read_text(pack) == before);
   EXPECT_EQ(folder.files(), std::vector<std::string>{"p.h5"});
 }
 

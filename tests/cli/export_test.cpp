@@ -22,7 +22,7 @@ using Named = std::map<std::string, Tensor>;
 
 // A run of the small model, 20 steps.
 const std::string& trained() {
-  static const test::Scratch folder;
+  static const test::TempFolder folder;
   static const std::string run = [] {
     const auto ran = run_binary("pretrain --pack '" + made_data().train_pack + "' --output '" + (folder / "run") +
                                 "' --global-batch 16 --steps 20 --warmup-steps 5" + test::kSmallModel);
@@ -71,7 +71,7 @@ void run(const std::string& args) {
 }
 
 TEST(Export, TimmRoundTripsBitForBit) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   for (const bool layer_scale : {true, false}) {
     Named vit = foreign("niche_image.backbone.");
     if (!layer_scale) std::erase_if(vit, [](const auto& t) { return t.first.ends_with("gamma"); });
@@ -82,9 +82,9 @@ TEST(Export, TimmRoundTripsBitForBit) {
     run("export --checkpoint '" + (folder / "ours") + "' --part niche_image --names timm --output '" +
         (folder / "theirs") + "'");
     expect_same_file(folder / "theirs", vit);
-    EXPECT_NE(test::bytes_of(folder / "theirs/README.md").find("Imported from `timm.safetensors`, checksum"),
+    EXPECT_NE(test::read_text(folder / "theirs/README.md").find("Imported from `timm.safetensors`, checksum"),
               std::string::npos);
-    const auto config = nlohmann::json::parse(test::bytes_of(folder / "theirs/config.json"));
+    const auto config = nlohmann::json::parse(test::read_text(folder / "theirs/config.json"));
     EXPECT_EQ(config.at("layer_scale"), layer_scale);
     EXPECT_EQ(config.at("depth"), 1);
   }
@@ -97,7 +97,7 @@ TEST(Export, TimmRoundTripsBitForBit) {
 }
 
 TEST(Export, TorchvisionRoundTripsBitForBitButForTheClassifier) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   Named resnet = foreign("spot_image.backbone.");
   const auto round = [&] {
     write(folder / "theirs.safetensors", resnet);
@@ -113,22 +113,22 @@ TEST(Export, TorchvisionRoundTripsBitForBitButForTheClassifier) {
   resnet.erase("fc.weight");
   resnet.erase("fc.bias");
   expect_same_file(folder / "back", resnet);
-  EXPECT_EQ(nlohmann::json::parse(test::bytes_of(folder / "back/config.json")).at("num_classes"), 0);
+  EXPECT_EQ(nlohmann::json::parse(test::read_text(folder / "back/config.json")).at("num_classes"), 0);
 }
 
 TEST(Export, WholeModelRoundTripsAndSaysWhatIsKnown) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   run("export --checkpoint '" + trained() + "' --output '" + (folder / "out/model") + "'");
   expect_same_file(folder / "out/model", test::read_weights(checkpoint()));
   run("import --weights '" + (folder / "out/model") + "' --part model --output '" + (folder / "again") + "'" + sizes());
   expect_same_file(folder / "again", test::read_weights(checkpoint()));
-  const auto config = nlohmann::json::parse(test::bytes_of(folder / "again/config.json"));
+  const auto config = nlohmann::json::parse(test::read_text(folder / "again/config.json"));
   EXPECT_EQ(config.at("gene_names"),
-            nlohmann::json::parse(test::bytes_of(checkpoint() + "/config.json")).at("gene_names"));
+            nlohmann::json::parse(test::read_text(checkpoint() + "/config.json")).at("gene_names"));
 
-  const std::string card = test::bytes_of(folder / "out/model/README.md");
+  const std::string card = test::read_text(folder / "out/model/README.md");
   const auto last = nlohmann::json::parse([&] {
-    std::istringstream in(test::bytes_of(trained() + "/metrics.jsonl"));
+    std::istringstream in(test::read_text(trained() + "/metrics.jsonl"));
     std::string line, end;
     while (std::getline(in, line)) end = line;
     return end;
@@ -138,7 +138,7 @@ TEST(Export, WholeModelRoundTripsAndSaysWhatIsKnown) {
         std::string("| Steps, epoch, pairs seen | 20,"), "| loss | " + last.at("loss").dump() + " |",
         std::string("CC BY-NC-ND 4.0"), std::string("CC BY-NC-SA 4.0")})
     EXPECT_NE(card.find(says), std::string::npos) << says << "\n" << card;
-  EXPECT_EQ(card.find(made_data().folder.str()), std::string::npos) << "paths of this machine in a public card";
+  EXPECT_EQ(card.find(made_data().folder.path()), std::string::npos) << "paths of this machine in a public card";
 
   // the same model: the same embeddings
   run("embed --checkpoint '" + (folder / "out/model") + "' --pack '" + made_data().held_out_pack + "' --output '" +
@@ -146,20 +146,21 @@ TEST(Export, WholeModelRoundTripsAndSaysWhatIsKnown) {
 }
 
 TEST(Export, LeavesOutWhatMayNotBePassedOn) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   run("export --checkpoint '" + trained() + "' --output '" + (folder / "out") +
       "' --leave-out 'niche_image.backbone.*'");
   Named want = test::read_weights(checkpoint());
   std::erase_if(want, [](const auto& t) { return t.first.starts_with("niche_image.backbone."); });
   expect_same_file(folder / "out", want);
-  EXPECT_NE(test::bytes_of(folder / "out/README.md").find("`niche_image.backbone.*` were left out"), std::string::npos);
+  EXPECT_NE(test::read_text(folder / "out/README.md").find("`niche_image.backbone.*` were left out"),
+            std::string::npos);
   const auto ran = run_binary("export --checkpoint '" + (folder / "out") + "' --output '" + (folder / "b") + "'");
   EXPECT_EQ(ran.status, 3) << ran.text;
   EXPECT_NE(ran.text.find("lacks 20 tensors"), std::string::npos) << ran.text;
 }
 
 TEST(Export, AveragesTakeThePlaceOfTheLastValues) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   run("pretrain --pack '" + made_data().train_pack + "' --output '" + (folder / "run") +
       "' --global-batch 16 --steps 3 --warmup-steps 0 --ema-decay 0.5 --vit-frozen" + test::kSmallModel);
   const std::string from = "export --checkpoint '" + (folder / "run") + "' --output '" + (folder / "out") + "'";
@@ -175,7 +176,7 @@ TEST(Export, AveragesTakeThePlaceOfTheLastValues) {
   expect_same_file(folder / "out", want);
   EXPECT_NE(want.at("heads.spot.0.weight").to_vector<float>(),
             test::read_weights(last).at("heads.spot.0.weight").to_vector<float>());
-  EXPECT_NE(test::bytes_of(folder / "out/README.md").find("| Weights | averages"), std::string::npos);
+  EXPECT_NE(test::read_text(folder / "out/README.md").find("| Weights | averages"), std::string::npos);
   EXPECT_EQ(run_binary("export --checkpoint '" + trained() + "' --ema --output '" + (folder / "no") + "'").status, 3);
 }
 
@@ -184,7 +185,7 @@ TEST(Export, TimmsModelIsReadAsTimmReadsIt) {
   SPN_FIND_PYTHON(python, "safetensors");
   if (std::system((python + " -c 'import timm, torch' 2>/dev/null").c_str()) != 0)
     GTEST_SKIP() << "timm is not installed: its models were not compared";
-  const test::Scratch folder;
+  const test::TempFolder folder;
   std::ofstream(folder / "timm_model.py") << R"(
 import sys, timm, torch
 from safetensors.torch import load_file, save_file
@@ -208,15 +209,15 @@ else:
     model.load_state_dict(got)
 )";
   const std::string script = python + " '" + (folder / "timm_model.py") + "' ";
-  ASSERT_EQ(std::system((script + "save '" + folder.str() + "'").c_str()), 0);
+  ASSERT_EQ(std::system((script + "save '" + folder.path() + "'").c_str()), 0);
   run("import --weights '" + (folder / "model.safetensors") + "' --part niche_image --output '" + (folder / "ours") +
       "'" + sizes());
   run("export --checkpoint '" + (folder / "ours") + "' --part niche_image --output '" + (folder / "theirs") + "'");
-  EXPECT_EQ(std::system((script + "compare '" + folder.str() + "'").c_str()), 0);
+  EXPECT_EQ(std::system((script + "compare '" + folder.path() + "'").c_str()), 0);
 }
 
 TEST(Export, ReplacesItsOwnFoldersAlone) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string out = folder / "out", to = "export --checkpoint '" + trained() + "' --output '" + out + "/'";
   const auto refused = [&](const std::string& says) {
     const auto ran = run_binary(to);
@@ -227,10 +228,10 @@ TEST(Export, ReplacesItsOwnFoldersAlone) {
   run(to);  // an empty folder is free
   std::ofstream(out + "/README.md", std::ios::app) << "edited";
   run(to);  // its own is replaced
-  EXPECT_EQ(test::bytes_of(out + "/README.md").find("edited"), std::string::npos);
+  EXPECT_EQ(test::read_text(out + "/README.md").find("edited"), std::string::npos);
   std::ofstream(out + "/notes.txt") << "mine";
   refused("holds notes.txt");
-  EXPECT_EQ(test::bytes_of(out + "/notes.txt"), "mine");
+  EXPECT_EQ(test::read_text(out + "/notes.txt"), "mine");
   fs::remove_all(out);
   fs::create_directory(out);
   std::ofstream(out + "/config.json") << "{}";
@@ -243,7 +244,7 @@ TEST(Export, ReplacesItsOwnFoldersAlone) {
 }
 
 TEST(Export, RefusesWhatCannotBe) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string out = " --output '" + (folder / "out") + "'";
   const auto refused = [&](const std::string& args, int status, const std::string& says) {
     const auto ran = run_binary(args + out);
@@ -255,7 +256,7 @@ TEST(Export, RefusesWhatCannotBe) {
   refused("export --checkpoint '" + trained() + "' --part niche_image --names torchvision", 2,
           "expected timm or spotniche");
   refused("export --checkpoint '" + trained() + "' --leave-out 'nothing.*'", 2, "matches no tensor");
-  refused("export --checkpoint '" + folder.str() + "'", 3, "expected config.json");
+  refused("export --checkpoint '" + folder.path() + "'", 3, "expected config.json");
   refused("import --part spot_image --weights '" + checkpoint() + "'" + sizes(), 3, "give --names spotniche");
   fs::copy(checkpoint(), folder / "damaged");
   std::ofstream(folder / "damaged/model.safetensors", std::ios::app) << "x";
@@ -264,7 +265,7 @@ TEST(Export, RefusesWhatCannotBe) {
 
 TEST(Export, PythonFindsEveryNameAndShape) {
   SPN_FIND_PYTHON(python, "safetensors, numpy");
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string script = python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_export.py' '";
   for (const std::string part : {"model", "niche_image", "spot_image"}) {
     run("export --checkpoint '" + trained() + "' --part " + part + " --output '" + (folder / part) + "'");
@@ -276,7 +277,7 @@ TEST(Export, ExampleInPyTorchEqualsEmbed) {
   SPN_FIND_PYTHON(python, "h5py, safetensors");
   if (std::system((python + " -c 'import torch' 2>/dev/null").c_str()) != 0)
     GTEST_SKIP() << "PyTorch is not installed (launch/local/install.sh --with-torch): docs/examples was not run";
-  const test::Scratch folder;
+  const test::TempFolder folder;
   run("export --checkpoint '" + trained() + "' --output '" + (folder / "model") + "'");
   run("embed --checkpoint '" + trained() + "' --pack '" + made_data().held_out_pack + "' --output '" +
       (folder / "a.h5ad") + "'");
@@ -286,8 +287,8 @@ TEST(Export, ExampleInPyTorchEqualsEmbed) {
                          log + "' 2>&1")
                             .c_str()),
             0)
-      << test::bytes_of(log);
-  std::istringstream lines(test::bytes_of(log));
+      << test::read_text(log);
+  std::istringstream lines(test::read_text(log));
   int count = 0;
   for (std::string line; std::getline(lines, line); ++count) {
     const auto at = line.find("largest difference ");
@@ -303,7 +304,7 @@ TEST(Export, ExampleInPyTorchKnowsEveryOption) {
   SPN_FIND_PYTHON(python, "h5py, safetensors");
   if (std::system((python + " -c 'import torch' 2>/dev/null").c_str()) != 0)
     GTEST_SKIP() << "PyTorch is not installed (launch/local/install.sh --with-torch): docs/examples was not run";
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string options =
       " --niche-adapter --vit-patch 56 --resnet-stem imagenet --learnable-temperature --spot-gene-encoder precomputed ";
   std::ofstream(folder / "cells.py") << R"(
@@ -334,8 +335,8 @@ open(sys.argv[2] + ".txt", "w").write("\n".join(names) + "\n")
                          (folder / "model") + "' '" + held_out + "' '" + (folder / "a.h5ad") + "' >'" + log + "' 2>&1")
                             .c_str()),
             0)
-      << test::bytes_of(log);
-  std::istringstream lines(test::bytes_of(log));
+      << test::read_text(log);
+  std::istringstream lines(test::read_text(log));
   int count = 0;
   for (std::string line; std::getline(lines, line); ++count)
     EXPECT_TRUE(std::stod(line.substr(line.find("difference ") + 11)) <= 1e-5) << line;

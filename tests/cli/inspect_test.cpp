@@ -12,7 +12,7 @@
 #include "tests/support/made_pack.h"
 #include "tests/support/made_snapshot.h"
 #include "tests/support/run_binary.h"
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 
 namespace spn {
@@ -42,7 +42,7 @@ data::H5ad made_h5ad() {
 }
 
 TEST(Inspect, Pack) {
-  test::Scratch folder;
+  test::TempFolder folder;
   test::write_pack(test::world(), folder / "a.h5", plan());
   expect_says(test::run_binary("inspect '" + (folder / "a.h5") + "'"), exit_ok,
               {"a pack, format 1", "13 in 2 slides", "5 x 5 px", "7 x 7 px", "11 (9 a spot vector)", "slide_1é",
@@ -59,7 +59,7 @@ TEST(Inspect, Pack) {
 }
 
 TEST(Inspect, H5ad) {
-  test::Scratch folder;
+  test::TempFolder folder;
   data::write_h5ad(folder / "a.h5ad", made_h5ad());
   expect_says(test::run_binary("inspect --verify '" + (folder / "a.h5ad") + "'"), exit_ok,
               {"an .h5ad of embeddings", "3, first 's_1'", "obsm/X_spotniche", "float32 [3, 2]", "obs/slide",
@@ -72,7 +72,7 @@ TEST(Inspect, H5ad) {
 }
 
 TEST(Inspect, Safetensors) {
-  test::Scratch folder;
+  test::TempFolder folder;
   Tensor t = Tensor::zeros({2, 3});
   const ckpt::NamedTensor one{"layer.weight", t};
   ckpt::write_safetensors(folder / "a.safetensors", {&one, 1}, {{"made_by", "a test"}});
@@ -87,7 +87,7 @@ TEST(Inspect, Safetensors) {
 }
 
 TEST(Inspect, CheckpointAndRun) {
-  test::Scratch folder;
+  test::TempFolder folder;
   const std::string run = folder / "run";
   std::filesystem::create_directories(run + "/checkpoints");
   std::ofstream(run + "/config.cfg") << "steps = 40\n";
@@ -114,11 +114,11 @@ TEST(Inspect, CheckpointAndRun) {
 }
 
 TEST(Inspect, SeveralFilesAndOneIsBad) {
-  test::Scratch folder;
+  test::TempFolder folder;
   test::write_pack(test::world(), folder / "a.h5", plan());
   std::ofstream(folder / "notes.txt") << "nothing of ours, and longer than eight bytes";
-  const std::string files = "'" + (folder / "none.h5") + "' '" + (folder / "notes.txt") + "' '" + folder.str() + "' '" +
-                            (folder / "a.h5") + "'";
+  const std::string files = "'" + (folder / "none.h5") + "' '" + (folder / "notes.txt") + "' '" + folder.path() +
+                            "' '" + (folder / "a.h5") + "'";
   expect_says(test::run_binary("inspect " + files), exit_data,
               {"no such file", "got something else", "folder without state.json", "13 in 2 slides"});
 }

@@ -47,15 +47,15 @@ double mean_loss(const std::vector<test::MetricsLine>& lines, std::size_t from, 
 }
 
 TEST(Bf16, LearnsAsFp32Does) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   for (const char* precision : {"fp32", "bf16"}) {
     const auto ran = pretrain(
         folder / precision,
         std::string("--steps 100 --warmup-epochs 0 --warmup-steps 10 --base-lr 0.05 --precision ") + precision);
     ASSERT_EQ(ran.status, 0) << ran.text;
-    EXPECT_NE(
-        test::bytes_of(folder / (std::string(precision) + "/config.cfg")).find(std::string("precision = ") + precision),
-        std::string::npos);
+    EXPECT_NE(test::read_text(folder / (std::string(precision) + "/config.cfg"))
+                  .find(std::string("precision = ") + precision),
+              std::string::npos);
   }
   const auto wide = test::read_metrics(folder / "fp32"), half = test::read_metrics(folder / "bf16");
   ASSERT_EQ(half.size(), 100U);
@@ -71,7 +71,7 @@ TEST(Bf16, LearnsAsFp32Does) {
 }
 
 TEST(Bf16, RanksAgreeAndResumeIsBitIdentical) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   for (const int ranks : {1, 2}) {
     const auto ran = pretrain(folder / std::to_string(ranks),
                               "--precision bf16 --steps 8 --checkpoint-every 4 --keep-checkpoints 0", ranks);
@@ -88,20 +88,20 @@ TEST(Bf16, RanksAgreeAndResumeIsBitIdentical) {
       pretrain(folder / "killed", "--precision bf16 --steps 8 --checkpoint-every 4 --keep-checkpoints 0", 2);
   ASSERT_EQ(ran.status, 0) << ran.text;
   for (const char* file : {"/model.safetensors", "/optimizer-1-of-2.safetensors"})
-    EXPECT_EQ(test::bytes_of(checkpoint(folder / "killed", 8) + file),
-              test::bytes_of(checkpoint(folder / "2", 8) + file))
+    EXPECT_EQ(test::read_text(checkpoint(folder / "killed", 8) + file),
+              test::read_text(checkpoint(folder / "2", 8) + file))
         << file;
 }
 
 TEST(Bf16, EmbedsCloseToFp32) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   ASSERT_EQ(pretrain(folder / "run", "--steps 3 --precision bf16").status, 0);
   for (const char* precision : {"fp32", "bf16"}) {
     const auto ran =
         run_binary("evaluate --checkpoint '" + (folder / "run") + "' --pack '" + made_data().held_out_pack +
                    "' --output '" + (folder / precision) + "' --precision " + precision);
     ASSERT_EQ(ran.status, 0) << ran.text;
-    EXPECT_NE(test::bytes_of(folder / (std::string(precision) + "/metrics.json"))
+    EXPECT_NE(test::read_text(folder / (std::string(precision) + "/metrics.json"))
                   .find(std::string("\"precision\": \"") + precision),
               std::string::npos);
   }
@@ -110,14 +110,14 @@ TEST(Bf16, EmbedsCloseToFp32) {
 
 // Each checkpoint's average follows from the one before it and the weights, and nothing else of the run changes.
 TEST(Ema, FollowsTheWeightsAndChangesNothingElse) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string every = "--steps 6 --checkpoint-every 1 --keep-checkpoints 0";
   auto ran = pretrain(folder / "run", every + " --ema-decay 0.9", 2);
   ASSERT_EQ(ran.status, 0) << ran.text;
   ran = pretrain(folder / "plain", every, 2);
   ASSERT_EQ(ran.status, 0) << ran.text;
-  EXPECT_EQ(test::bytes_of(checkpoint(folder / "run", 6) + "/model.safetensors"),
-            test::bytes_of(checkpoint(folder / "plain", 6) + "/model.safetensors"));
+  EXPECT_EQ(test::read_text(checkpoint(folder / "run", 6) + "/model.safetensors"),
+            test::read_text(checkpoint(folder / "plain", 6) + "/model.safetensors"));
   EXPECT_FALSE(fs::exists(checkpoint(folder / "plain", 6) + "/ema.safetensors"));
   for (int step = 2; step <= 6; ++step) {
     const auto before = average_of(checkpoint(folder / "run", step - 1)),
@@ -141,15 +141,15 @@ TEST(Ema, FollowsTheWeightsAndChangesNothingElse) {
 }
 
 TEST(Ema, ResumedIsBitIdenticalAndMayBeginLater) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string options = "--steps 6 --checkpoint-every 3 --keep-checkpoints 0 --ema-decay 0.9";
   ASSERT_EQ(pretrain(folder / "run", options, 2).status, 0);
   fs::copy(folder / "run", folder / "killed", fs::copy_options::recursive);
   forget_after(folder / "killed", 3);
   auto ran = pretrain(folder / "killed", options, 2);
   ASSERT_EQ(ran.status, 0) << ran.text;
-  EXPECT_EQ(test::bytes_of(checkpoint(folder / "killed", 6) + "/ema.safetensors"),
-            test::bytes_of(checkpoint(folder / "run", 6) + "/ema.safetensors"));
+  EXPECT_EQ(test::read_text(checkpoint(folder / "killed", 6) + "/ema.safetensors"),
+            test::read_text(checkpoint(folder / "run", 6) + "/ema.safetensors"));
 
   ASSERT_EQ(pretrain(folder / "late", "--steps 6 --checkpoint-every 3 --keep-checkpoints 0").status, 0);
   forget_after(folder / "late", 3);
@@ -168,7 +168,7 @@ TEST(Ema, ResumedIsBitIdenticalAndMayBeginLater) {
 }
 
 TEST(Ema, IsWhatEvaluateUsesWhenAsked) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   ASSERT_EQ(pretrain(folder / "run", "--steps 4 --base-lr 1e-2 --warmup-steps 1 --ema-decay 0.9").status, 0);
   ASSERT_EQ(pretrain(folder / "plain", "--steps 1").status, 0);
   const auto evaluate = [&](const std::string& run, const std::string& out, const std::string& more) {
@@ -177,8 +177,8 @@ TEST(Ema, IsWhatEvaluateUsesWhenAsked) {
   };
   ASSERT_EQ(evaluate("run", "model", "").status, 0);
   ASSERT_EQ(evaluate("run", "ema", " --ema").status, 0);
-  const std::string model = test::bytes_of(folder / "model/metrics.json"),
-                    ema = test::bytes_of(folder / "ema/metrics.json");
+  const std::string model = test::read_text(folder / "model/metrics.json"),
+                    ema = test::read_text(folder / "ema/metrics.json");
   EXPECT_NE(model.find("\"weights\": \"model\""), std::string::npos);
   EXPECT_NE(ema.find("\"weights\": \"ema\""), std::string::npos);
   const auto refused = evaluate("plain", "no", " --ema");

@@ -4,10 +4,11 @@
 #include <cstdlib>
 
 #include "tests/support/cli_run.h"
+#include "tests/support/errors.h"
 #include "tests/support/find_python.h"
-#include "tests/support/folder.h"
 #include "tests/support/made_slides.h"
 #include "tests/support/run_binary.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::test {
 namespace {
@@ -20,7 +21,7 @@ void check_rows(const std::string& python, const std::string& args) {
 
 TEST(Prepare, RowsEqualPythonsOnMadeSlides) {
   SPN_FIND_PYTHON(python, "h5py, numpy, PIL");
-  const Folder folder;
+  const TempFolder folder;
   make_slides(folder / "in");
   const std::string base = "prepare --input '" + folder.path() + "/in' --spot-window-um 50 --gene-count 8 --force ";
   struct Case {
@@ -42,7 +43,7 @@ TEST(Prepare, RowsEqualPythonsOnRealSlides) {
   const char* slides = std::getenv("SPN_REAL_SLIDES");
   if (slides == nullptr) GTEST_SKIP() << "SPN_REAL_SLIDES is not set: no real slide was prepared";
   SPN_FIND_PYTHON(python, "h5py, numpy, PIL");
-  const Folder folder;
+  const TempFolder folder;
   const Ran ran =
       run_binary("prepare --input '" + std::string(slides) + "' --output '" + (folder / "real.h5") + "'", on_ranks(2));
   ASSERT_EQ(ran.status, 0) << ran.text;
@@ -50,7 +51,7 @@ TEST(Prepare, RowsEqualPythonsOnRealSlides) {
 }
 
 TEST(Prepare, HelpAndMistakes) {
-  const Folder folder;
+  const TempFolder folder;
   const Ran help = run_binary("prepare --help");
   EXPECT_EQ(help.status, 0);
   for (const char* option : {"--format", "--slides", "--gene-list", "--gene-count", "--niche-radius-um", "--pitch-um"})

@@ -32,7 +32,7 @@ std::string checkpoint(const std::string& run_dir, int step) {
 }
 
 TEST(Pretrain, WorldSizeDoesNotChangeTheRun) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   for (const int ranks : {1, 2, 4}) {
     const auto ran = pretrain(folder / std::to_string(ranks), "--steps 20", ranks);
     ASSERT_EQ(ran.status, 0) << ran.text;
@@ -55,7 +55,7 @@ TEST(Pretrain, WorldSizeDoesNotChangeTheRun) {
 }
 
 TEST(Pretrain, ResumedIsBitIdenticalAndKeepsItsOrderOnOtherRanks) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string straight = folder / "straight";
   auto ran = pretrain(straight, "--steps 12 --checkpoint-every 5 --keep-checkpoints 0", 2);
   ASSERT_EQ(ran.status, 0) << ran.text;
@@ -86,10 +86,10 @@ TEST(Pretrain, ResumedIsBitIdenticalAndKeepsItsOrderOnOtherRanks) {
       }
     }
     if (ranks == 2) {
-      EXPECT_EQ(test::bytes_of(checkpoint(run, 12) + "/model.safetensors"),
-                test::bytes_of(checkpoint(straight, 12) + "/model.safetensors"));
-      EXPECT_EQ(test::bytes_of(checkpoint(run, 12) + "/optimizer-1-of-2.safetensors"),
-                test::bytes_of(checkpoint(straight, 12) + "/optimizer-1-of-2.safetensors"));
+      EXPECT_EQ(test::read_text(checkpoint(run, 12) + "/model.safetensors"),
+                test::read_text(checkpoint(straight, 12) + "/model.safetensors"));
+      EXPECT_EQ(test::read_text(checkpoint(run, 12) + "/optimizer-1-of-2.safetensors"),
+                test::read_text(checkpoint(straight, 12) + "/optimizer-1-of-2.safetensors"));
     }
   }
 }
@@ -97,7 +97,7 @@ TEST(Pretrain, ResumedIsBitIdenticalAndKeepsItsOrderOnOtherRanks) {
 class Signal : public testing::TestWithParam<int> {};
 
 TEST_P(Signal, SavesAndExits75ThenGoesOn) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string run = folder / "run", log = folder / "log";
   const std::string command = "exec '" + std::string(SPN_BINARY_DIR) + "/spotniche' pretrain --pack '" +
                               made_data().train_pack + "' --output '" + run + "' --global-batch 16 --steps 100000" +
@@ -117,13 +117,13 @@ TEST_P(Signal, SavesAndExits75ThenGoesOn) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
     if (i == 599) kill(child, SIGKILL);
   }
-  ASSERT_TRUE(WIFEXITED(status)) << test::bytes_of(log);
-  EXPECT_EQ(WEXITSTATUS(status), 75) << test::bytes_of(log);
+  ASSERT_TRUE(WIFEXITED(status)) << test::read_text(log);
+  EXPECT_EQ(WEXITSTATUS(status), 75) << test::read_text(log);
   const auto lines = test::read_metrics(run);
   ASSERT_GE(lines.size(), 3u);
   const int at = static_cast<int>(lines.back().at("step"));
   EXPECT_TRUE(fs::exists(checkpoint(run, at)));
-  EXPECT_NE(test::bytes_of(run + "/events.jsonl").find("\"signal\""), std::string::npos);
+  EXPECT_NE(test::read_text(run + "/events.jsonl").find("\"signal\""), std::string::npos);
   const auto ran = pretrain(run, "--steps " + std::to_string(at + 1));
   EXPECT_EQ(ran.status, 0) << ran.text;
   EXPECT_EQ(test::read_metrics(run).size(), static_cast<std::size_t>(at + 1));
@@ -132,7 +132,7 @@ TEST_P(Signal, SavesAndExits75ThenGoesOn) {
 INSTANTIATE_TEST_SUITE_P(Pretrain, Signal, testing::Values(SIGTERM, SIGUSR1));
 
 TEST(Pretrain, MicroBatchesChangeMemoryNotTheResult) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   // frozen batch statistics: what is documented to depend on the grouping is left out
   for (const char* size : {"0", "8", "4"}) {
     const auto ran = pretrain(folder / size, std::string("--steps 5 --batch-norm frozen --micro-batch ") + size);
@@ -148,7 +148,7 @@ TEST(Pretrain, MicroBatchesChangeMemoryNotTheResult) {
 }
 
 TEST(Pretrain, ConfigurationFileRepeatsTheRun) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   ASSERT_EQ(
       pretrain(folder / "a", "--steps 3 --negatives exclude_radius_um --exclude-radius-um 300 --learnable-temperature")
           .status,
@@ -156,12 +156,12 @@ TEST(Pretrain, ConfigurationFileRepeatsTheRun) {
   const auto ran =
       run_binary("pretrain --config '" + (folder / "a/config.cfg") + "' --output '" + (folder / "b") + "'");
   ASSERT_EQ(ran.status, 0) << ran.text;
-  EXPECT_EQ(test::bytes_of(checkpoint(folder / "a", 3) + "/model.safetensors"),
-            test::bytes_of(checkpoint(folder / "b", 3) + "/model.safetensors"));
+  EXPECT_EQ(test::read_text(checkpoint(folder / "a", 3) + "/model.safetensors"),
+            test::read_text(checkpoint(folder / "b", 3) + "/model.safetensors"));
 }
 
 TEST(Pretrain, EveryOptionOfTheLossAndOptimiserTrains) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   int i = 0;
   for (const char* more :
        {"--negatives other_cluster", "--max-negatives 8", "--optimizer sgd --clip-norm 0.5", "--batch-norm local",

@@ -31,7 +31,7 @@ std::string checkpoint(const std::string& run_dir, int step = 1) {
 
 // Three steps of another seed: weights that no fresh run has.
 const std::string& trained() {
-  static const test::Scratch folder;
+  static const test::TempFolder folder;
   static const std::string run = [] {
     const auto ran = pretrain(folder / "run", "--seed 7 --warmup-steps 0", 1, 3);
     check(ran.status == 0, "test", "training failed:\n{}", ran.text);
@@ -77,7 +77,7 @@ std::vector<nlohmann::json> events(const std::string& run_dir, const std::string
 }
 
 TEST(StartWeights, InitTakesAWholeModel) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const auto ran = pretrain(folder / "run", "--init '" + trained() + "'");
   ASSERT_EQ(ran.status, 0) << ran.text;
   expect_parameters(test::read_weights(checkpoint(folder / "run")), test::read_weights(trained()));
@@ -91,12 +91,12 @@ TEST(StartWeights, InitTakesAWholeModel) {
   const auto again =
       pretrain(folder / "again", "--init '" + fs::path(trained()).parent_path().parent_path().string() + "'");
   ASSERT_EQ(again.status, 0) << again.text;
-  EXPECT_EQ(test::bytes_of(checkpoint(folder / "again") + "/model.safetensors"),
-            test::bytes_of(checkpoint(folder / "run") + "/model.safetensors"));
+  EXPECT_EQ(test::read_text(checkpoint(folder / "again") + "/model.safetensors"),
+            test::read_text(checkpoint(folder / "run") + "/model.safetensors"));
 }
 
 TEST(StartWeights, InitWithPartsCountsWhatStartsFresh) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   Named heads;
   for (const auto& [name, t] : test::read_weights(trained()))
     if (name.starts_with("heads.")) heads[name] = t;
@@ -114,7 +114,7 @@ TEST(StartWeights, InitWithPartsCountsWhatStartsFresh) {
 }
 
 TEST(StartWeights, EncodersFromTimmAndTorchvisionNames) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const Named all = test::read_weights(trained());
   write(folder / "vit.safetensors", below(all, "niche_image.backbone."));
   Named resnet = below(all, "spot_image.backbone.");
@@ -147,14 +147,14 @@ TEST(StartWeights, EncodersFromTimmAndTorchvisionNames) {
 }
 
 TEST(StartWeights, FrozenAtRandomIsSaid) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const auto ran = pretrain(folder / "run", "--vit-frozen");
   ASSERT_EQ(ran.status, 0) << ran.text;
   EXPECT_NE(ran.text.find("frozen at random values"), std::string::npos) << ran.text;
 }
 
 TEST(StartWeights, WhatDoesNotFitEndsAllRanks) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const auto refused = [&](const std::string& options, const std::string& says, int ranks = 1) {
     const auto ran = pretrain(folder / "run", options, ranks);
     EXPECT_EQ(ran.status, 3) << ran.text;
@@ -172,7 +172,7 @@ TEST(StartWeights, WhatDoesNotFitEndsAllRanks) {
   // gene encoders of other genes
   fs::create_directory(folder / "other");
   fs::copy(trained() + "/model.safetensors", folder / "other");
-  auto config = nlohmann::ordered_json::parse(test::bytes_of(trained() + "/config.json"));
+  auto config = nlohmann::ordered_json::parse(test::read_text(trained() + "/config.json"));
   std::swap(config["gene_names"][3], config["gene_names"][4]);
   std::ofstream(folder / "other/config.json") << config;
   refused("--init '" + (folder / "other") + "'", "trained on other genes (64 of them, from gene 3 on");
@@ -180,7 +180,7 @@ TEST(StartWeights, WhatDoesNotFitEndsAllRanks) {
 
 TEST(StartWeights, PicklesOfPyTorchAreConverted) {
   SPN_FIND_PYTHON(python, "numpy");
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string script = std::string(SPN_SOURCE_DIR) + "/launch/local/to_safetensors.py";
   if (std::system((python + " -c 'import torch, safetensors' 2>/dev/null").c_str()) != 0)
     GTEST_SKIP() << "PyTorch is not installed (launch/local/install.sh --with-torch): no pickle was converted";
@@ -194,7 +194,7 @@ class Evil:
         return (print, ("this was run",))
 torch.save({"a": Evil()}, sys.argv[1] + "/evil.pt")
 )";
-  ASSERT_EQ(std::system((python + " '" + (folder / "make.py") + "' '" + folder.str() + "'").c_str()), 0);
+  ASSERT_EQ(std::system((python + " '" + (folder / "make.py") + "' '" + folder.path() + "'").c_str()), 0);
   for (const char* name : {"plain.bin", "checkpoint.pth"}) {
     const std::string out = folder / "out.safetensors", log = folder / "log";
     ASSERT_EQ(
@@ -203,7 +203,7 @@ torch.save({"a": Evil()}, sys.argv[1] + "/evil.pt")
     EXPECT_EQ(reader.tensors().size(), 2U);
     EXPECT_EQ(reader.load("a.weight").to_vector<float>(), (std::vector<float>{0, 3, 1, 4, 2, 5}));
     EXPECT_EQ(reader.info("b").type, "F16");
-    EXPECT_EQ(test::bytes_of(log).find("taken off 2 names") != std::string::npos,
+    EXPECT_EQ(test::read_text(log).find("taken off 2 names") != std::string::npos,
               name == std::string("checkpoint.pth"));
   }
   const std::string log = folder / "log";
@@ -211,7 +211,7 @@ torch.save({"a": Evil()}, sys.argv[1] + "/evil.pt")
                          "' >'" + log + "' 2>&1")
                             .c_str()),
             0);
-  EXPECT_EQ(test::bytes_of(log).find("this was run\n"), std::string::npos) << "the pickle was run";
+  EXPECT_EQ(test::read_text(log).find("this was run\n"), std::string::npos) << "the pickle was run";
   EXPECT_FALSE(fs::exists(folder / "evil.safetensors"));
 }
 

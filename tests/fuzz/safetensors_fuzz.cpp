@@ -1,5 +1,5 @@
 // libFuzzer on the safetensors reader. Built and run by launch/local/fuzz.sh; the corpus it keeps is replayed by
-// tests/ckpt/safetensors_corpus_test.cpp.
+// tests/engine/ckpt/safetensors_corpus_test.cpp.
 #include <sys/mman.h>
 #include <unistd.h>
 

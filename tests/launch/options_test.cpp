@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "engine/core/check.h"
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::cli {
 namespace {
@@ -50,7 +50,7 @@ std::string message(const std::vector<std::string>& args) {
 }
 
 TEST(Options, LaterWins) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   std::ofstream(folder / "one.cfg") << "steps = 20\nlr = 0.25 # a comment\nflips = off\npack = x.h5 y.h5\n";
   std::ofstream(folder / "two.cfg") << "steps = 30\n";
   Table r;
@@ -64,7 +64,7 @@ TEST(Options, LaterWins) {
 }
 
 TEST(Options, ResolvedConfigurationRepeatsTheRun) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   Table a;
   a.parse({"--steps", "7", "--lr", "1e-4", "--flips=false", "--pack", "p", "q", "--mode", "b"});
   std::ofstream(folder / "config.cfg") << a.table.resolved();
@@ -85,7 +85,7 @@ TEST(Options, ErrorsNameTheNearestKeyAndTheExpectedValue) {
   EXPECT_NE(message({"stray"}).find("stray"), std::string::npos);
   EXPECT_NE(message({"--flips=maybe"}).find("true or false"), std::string::npos);
   EXPECT_NE(message({"--step", "4"}).find("did you mean"), std::string::npos) << "abbreviations are not accepted";
-  const test::Scratch folder;
+  const test::TempFolder folder;
   std::ofstream(folder / "bad.cfg") << "stpes = 4\n";
   EXPECT_NE(message({"--config", folder / "bad.cfg"}).find("bad.cfg"), std::string::npos);
 }

@@ -75,12 +75,6 @@ double relative_distance(const std::map<std::string, Tensor>& a, const std::map<
   return std::sqrt(difference / size);
 }
 
-std::string bytes_of(const std::string& file) {
-  std::ifstream in(file, std::ios::binary);
-  check(in.good(), "test", "cannot read {}", file);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 std::string on_ranks(int ranks) {
   return ranks == 1 ? "" : "mpirun --oversubscribe --bind-to none -np " + std::to_string(ranks) + " ";
 }

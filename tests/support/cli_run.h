@@ -7,13 +7,13 @@
 
 #include "engine/tensor/tensor.h"
 #include "tests/support/run_binary.h"
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::test {
 
 // Two made slides of 48 spots and packs of them (64 genes), in a folder that lives as long as the test binary.
 struct MadeData {
-  Scratch folder;
+  TempFolder folder;
   std::string slides, train_pack, held_out_pack;
   MadeData();
 };
@@ -29,7 +29,6 @@ std::vector<MetricsLine> read_metrics(const std::string& run_dir);
 std::map<std::string, Tensor> read_weights(const std::string& checkpoint);
 // ‖a − b‖ / ‖b‖ over all tensors.
 double relative_distance(const std::map<std::string, Tensor>& a, const std::map<std::string, Tensor>& b);
-std::string bytes_of(const std::string& file);
 // "mpirun -np N" with what a test machine needs.
 std::string on_ranks(int ranks);
 

@@ -20,11 +20,15 @@ inline std::string find_python(const std::string& modules) {
   return "";
 }
 
+// Ends the test: skipped, loudly, or failed.
+inline void no_python(const std::string& modules) {
+  if (std::getenv("SPN_REQUIRE_PYTHON") != nullptr) FAIL() << "no Python here imports " << modules;
+  GTEST_SKIP() << "neither SPN_PYTHON nor python3 imports " << modules << ": nothing was compared with Python there";
+}
+
 }  // namespace spn::test
 
-#define SPN_FIND_PYTHON(variable, modules)                                                                        \
-  const std::string variable = spn::test::find_python(modules);                                                   \
-  if (variable.empty()) {                                                                                         \
-    if (std::getenv("SPN_REQUIRE_PYTHON") != nullptr) FAIL() << "no Python here imports " modules;                \
-    GTEST_SKIP() << "neither SPN_PYTHON nor python3 imports " modules ": nothing was compared with Python there"; \
-  }
+// A string of that name in a test's body; the test ends where there is no such Python.
+#define SPN_FIND_PYTHON(variable, modules)                        \
+  const std::string variable = spn::test::find_python((modules)); \
+  if ((variable).empty()) return spn::test::no_python((modules))

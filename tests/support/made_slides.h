@@ -3,8 +3,6 @@
 
 #include <string>
 
-#include "tests/support/folder.h"
-
 namespace spn::test {
 
 // Slides "P_ST" (PNG, 6 x 5 spots 40 px apart, 5 µm/px), "J_ST" (JPEG named .png, 4 x 4), "T_ST" (planar TIFF named

@@ -6,7 +6,8 @@
 #include "data/genes/hvg.h"
 #include "data/genes/normalise.h"
 #include "data/genes/vocabulary.h"
-#include "tests/support/folder.h"
+#include "tests/support/errors.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 
 namespace spn::data {
@@ -26,7 +27,7 @@ TEST(Genes, CanonicalNames) {
 }
 
 TEST(Genes, ListFromFileMatchesColumns) {
-  test::Folder folder;
+  test::TempFolder folder;
   const GeneList list = GeneList::from_file(folder.put("g.txt", "# mine\nB\n\n ENSG00000000003.1 \r\nZ\n"));
   EXPECT_EQ(list.names(), (std::vector<std::string>{"B", "ENSG00000000003", "Z"}));
   EXPECT_EQ(list.match({"A", "Z", "B"}), (std::vector<std::int32_t>{-1, 2, 0}));

@@ -6,14 +6,14 @@
 
 #include "data/h5/h5.h"
 #include "engine/core/check.h"
-#include "tests/support/folder.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::data::h5 {
 namespace {
 
 const std::vector<float> kValues{1.5F, -2, 3, 4};
 
-std::string make_file(const test::Folder& folder) {
+std::string make_file(const test::TempFolder& folder) {
   const std::string path = folder / "a.h5";
   File f = File::create(path);
   f.make_group("/g");
@@ -24,7 +24,7 @@ std::string make_file(const test::Folder& folder) {
 }
 
 TEST(Staged, NothingReachesTheDiskUntilThePagesAreWritten) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   const std::string path = make_file(folder), before = test::read_text(path);
   File f = File::open_staged(path);
   f.make_dataset("/g/large", Type::f32, {1000, 1000});
@@ -62,7 +62,7 @@ TEST(Staged, NothingReachesTheDiskUntilThePagesAreWritten) {
 }
 
 TEST(Staged, RemovesAndMakesAnew) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   const std::string path = make_file(folder);
   File f = File::open_staged(path);
   f.remove("/g/x");

@@ -6,9 +6,10 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "tests/support/folder.h"
+#include "tests/support/errors.h"
 #include "tests/support/golden.h"
 #include "tests/support/made_images.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::data {
 namespace {
@@ -59,7 +60,7 @@ std::vector<std::uint8_t> cut(std::int64_t left, std::int64_t top, std::int64_t 
 }
 
 TEST(Crop, InAcrossAndBeyondTheImage) {
-  test::Folder folder;
+  test::TempFolder folder;
   test::write_png(folder / "a.png", 90, 70, {});
   const auto image = open_image(folder / "a.png");
   const Colour background{240, 241, 242};
@@ -73,7 +74,7 @@ TEST(Crop, InAcrossAndBeyondTheImage) {
 }
 
 TEST(Crop, FractionalWindowsAreTheResizeOfTheirPixels) {
-  test::Folder folder;
+  test::TempFolder folder;
   test::write_tiff(folder / "a", 90, 70, {.tile = 16});
   const auto image = open_image(folder / "a");
   const Window w{10.3, 20.75, 51.3, 61.75};

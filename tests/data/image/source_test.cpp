@@ -5,8 +5,9 @@
 
 #include <cstdlib>
 
-#include "tests/support/folder.h"
+#include "tests/support/errors.h"
 #include "tests/support/made_images.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::data {
 namespace {
@@ -42,7 +43,7 @@ int on_white(std::int64_t x, std::int64_t y, int c) { return x < kWidth / 2 ? 25
 int grey_on_white(std::int64_t x, std::int64_t y, int) { return x < kWidth / 2 ? 255 : test::pixel(x, y, 0); }
 
 TEST(Png, EveryKindGivesRgb) {
-  test::Folder folder;
+  test::TempFolder folder;
   for (const int bits : {8, 16})
     for (const bool alpha : {false, true})
       for (const bool is_grey : {false, true})
@@ -60,7 +61,7 @@ TEST(Png, EveryKindGivesRgb) {
 }
 
 TEST(Jpeg, EveryKindGivesRgbUnderALyingName) {
-  test::Folder folder;
+  test::TempFolder folder;
   for (const auto kind :
        {test::JpegKind::baseline, test::JpegKind::progressive, test::JpegKind::grey, test::JpegKind::cmyk}) {
     const std::string path = folder / "lies.png";
@@ -72,7 +73,7 @@ TEST(Jpeg, EveryKindGivesRgbUnderALyingName) {
 }
 
 TEST(Tiff, EveryLayoutGivesRgb) {
-  test::Folder folder;
+  test::TempFolder folder;
   struct Case {
     const char* name;
     test::TiffKind kind;
@@ -112,7 +113,7 @@ TEST(Tiff, EveryLayoutGivesRgb) {
 }
 
 TEST(Tiff, OneLargeStripIsReadRowByRow) {
-  test::Folder folder;
+  test::TempFolder folder;
   const std::int64_t w = 3000, h = 2400;  // 21.6 MB of RGB
   for (const bool planes : {false, true}) {
     test::write_tiff(folder / "a.tif", w, h, {.planes = planes, .rows_per_strip = 0, .compression = 5});
@@ -129,7 +130,7 @@ TEST(Tiff, OneLargeStripIsReadRowByRow) {
 }
 
 TEST(Images, AreNeverHeldWhole) {
-  test::Folder folder;
+  test::TempFolder folder;
   const std::int64_t w = 400, h = 3000;
   test::write_jpeg(folder / "a", w, h);
   test::write_png(folder / "b", w, h, {});
@@ -147,7 +148,7 @@ TEST(Images, AreNeverHeldWhole) {
 }
 
 TEST(Images, SamplesCoverTheImage) {
-  test::Folder folder;
+  test::TempFolder folder;
   const std::int64_t w = 2100, h = 1300;
   test::write_jpeg(folder / "a", w, h);
   test::write_png(folder / "b", w, h, {});
@@ -165,7 +166,7 @@ TEST(Images, SamplesCoverTheImage) {
 }
 
 TEST(Images, DamagedAndUnknownFilesAreDataErrors) {
-  test::Folder folder;
+  test::TempFolder folder;
   const auto open = [&](const std::string& name) {
     return error_of(ErrorKind::data, [&] { open_image(folder / name); });
   };

@@ -12,9 +12,10 @@
 #include "data/h5/h5.h"
 #include "data/pack/reader.h"
 #include "data/pack/verify.h"
-#include "tests/support/folder.h"
+#include "tests/support/errors.h"
 #include "tests/support/full_disk.h"
 #include "tests/support/made_pack.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 
 namespace spn::data {
@@ -41,7 +42,7 @@ std::vector<std::string> steps(const std::string& path) {
 }
 
 struct Made {
-  test::Folder folder;
+  test::TempFolder folder;
   std::string path = folder / "a.h5";
   Made() {
     auto plan = test::plan_pack({13, 7});
@@ -58,7 +59,7 @@ TEST(Commit, KilledAfterAnyStepThePackOpensAndTheNextRunGoesOn) {
   EXPECT_EQ(names.back(), "redo removed");
   int absent = 0, present = 0;
   for (std::size_t kill = 0; kill < names.size(); ++kill) {
-    const test::Folder folder;
+    const test::TempFolder folder;
     const std::string path = folder / "a.h5";
     fs::copy_file(original.path, path);
     const pid_t child = fork();

@@ -10,9 +10,10 @@
 
 #include "data/pack/reader.h"
 #include "data/pack/verify.h"
+#include "tests/support/errors.h"
 #include "tests/support/find_python.h"
-#include "tests/support/folder.h"
 #include "tests/support/made_pack.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 
 namespace spn::data {
@@ -43,7 +44,7 @@ void write_block(FeatureWriter& writer, std::int64_t block) {
 }
 
 struct Made {
-  test::Folder folder;
+  test::TempFolder folder;
   std::string path = folder / "a.h5";
   Made() {
     auto plan = test::plan_pack({13, 10});

@@ -9,7 +9,7 @@
 #include "data/pack/writer.h"
 #include "engine/core/check.h"
 #include "tests/support/made_pack.h"
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 
 namespace spn::data {
@@ -30,7 +30,7 @@ void expect_data_error(F&& f, const std::string& word) {
 }
 
 TEST(FullDisk, ReservingTheSpaceFails) {
-  test::Scratch folder;
+  test::TempFolder folder;
   const auto plan = test::plan_pack({500});
   expect_data_error(
       [&] {
@@ -42,7 +42,7 @@ TEST(FullDisk, ReservingTheSpaceFails) {
 }
 
 TEST(FullDisk, WritingRowsFails) {
-  test::Scratch folder;
+  test::TempFolder folder;
   const auto plan = test::plan_pack({500});
   expect_data_error(
       [&] {
@@ -55,7 +55,7 @@ TEST(FullDisk, WritingRowsFails) {
 }
 
 TEST(FullDisk, WritingNamesFails) {
-  test::Scratch folder;
+  test::TempFolder folder;
   const auto plan = test::plan_pack({500});
   expect_data_error(
       [&] {
@@ -73,7 +73,7 @@ TEST(FullDisk, WritingNamesFails) {
 }
 
 TEST(FullDisk, ATmpfsThatIsTooSmallFromTheStart) {
-  test::Scratch folder;
+  test::TempFolder folder;
   const Tmpfs disk(folder / "disk", "size=256k");
   if (!disk.mounted) GTEST_SKIP() << "a tmpfs cannot be mounted here: a full disk was not tried";
   const auto plan = test::plan_pack({2000});
@@ -82,7 +82,7 @@ TEST(FullDisk, ATmpfsThatIsTooSmallFromTheStart) {
 }
 
 TEST(FullDisk, ATmpfsThatFillsUpWithTheNames) {
-  test::Scratch folder;
+  test::TempFolder folder;
   const Tmpfs disk(folder / "disk", "size=512k");
   if (!disk.mounted) GTEST_SKIP() << "a tmpfs cannot be mounted here: a full disk was not tried";
   const auto plan = test::plan_pack({500});

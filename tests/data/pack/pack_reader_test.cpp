@@ -11,7 +11,7 @@
 #include "engine/core/check.h"
 #include "tests/support/find_python.h"
 #include "tests/support/made_pack.h"
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 
 namespace spn::data {
@@ -50,7 +50,7 @@ void expect_rows(const PackReader& pack, std::int64_t begin, std::int64_t end) {
 }
 
 TEST(PackReader, ManyThreadsReadTheSamePack) {
-  test::Scratch folder;
+  test::TempFolder folder;
   test::write_pack(test::world(), folder / "a.h5", plan());
   const PackReader pack(folder / "a.h5");
   std::vector<std::thread> threads;
@@ -62,7 +62,7 @@ TEST(PackReader, ManyThreadsReadTheSamePack) {
 }
 
 TEST(PackReader, OneDatasetAtATimeAndNoRowOutside) {
-  test::Scratch folder;
+  test::TempFolder folder;
   test::write_pack(test::world(), folder / "a.h5", plan());
   const PackReader pack(folder / "a.h5");
   std::vector<float> gene(11);
@@ -75,7 +75,7 @@ TEST(PackReader, OneDatasetAtATimeAndNoRowOutside) {
 }
 
 TEST(PackReader, FingerprintFollowsTheContent) {
-  test::Scratch folder;
+  test::TempFolder folder;
   const auto write = [&](const std::string& name, const test::MadePack& p) {
     test::write_pack(test::world(), folder / name, p);
     return PackReader(folder / name).fingerprint();
@@ -91,9 +91,9 @@ TEST(PackReader, FingerprintFollowsTheContent) {
 }
 
 TEST(PackReader, NoFileNoHdf5NoPack) {
-  test::Scratch folder;
+  test::TempFolder folder;
   expect_refused(folder / "none.h5", {"none.h5", "No such file"});
-  expect_refused(folder.str(), {"expected a pack file"});
+  expect_refused(folder.path(), {"expected a pack file"});
   std::ofstream(folder / "text.h5") << "barcode,count\n";
   expect_refused(folder / "text.h5", {"text.h5", "signature"});
   h5::File::create(folder / "other.h5").close();
@@ -101,7 +101,7 @@ TEST(PackReader, NoFileNoHdf5NoPack) {
 }
 
 TEST(PackReader, TruncatedFile) {
-  test::Scratch folder;
+  test::TempFolder folder;
   test::write_pack(test::world(), folder / "a.h5", plan());
   std::filesystem::resize_file(folder / "a.h5", std::filesystem::file_size(folder / "a.h5") / 2);
   expect_refused(folder / "a.h5", {"a.h5", "truncated"});
@@ -123,7 +123,7 @@ TEST(PackReader, ChangedFilesAreNamedWithTheirFault) {
        {"slide_2", "row 18", "row 17"}},
   };
   for (const Case& c : cases) {
-    test::Scratch folder;
+    test::TempFolder folder;
     test::write_pack(test::world(), folder / "a.h5", plan());
     h5::File file = h5::File::open_to_write(folder / "a.h5");
     c.change(file);
@@ -143,7 +143,7 @@ TEST(PackReader, MissingOrDisagreeingDatasets) {
   enum class Fault { none, missing, shape, type };
   for (std::size_t bad = 0; bad < names.size(); ++bad)
     for (Fault fault : {Fault::none, Fault::missing, Fault::shape, Fault::type}) {
-      test::Scratch folder;
+      test::TempFolder folder;
       h5::File f = h5::File::create(folder / "a.h5");
       for (const char* group : {"/spots", "/slides", "/genes"}) f.make_group(group);
       for (std::size_t i = 0; i < names.size(); ++i) {
@@ -182,7 +182,7 @@ TEST(PackReader, MissingOrDisagreeingDatasets) {
 TEST(PackReader, H5pyReadsEveryObject) {
   SPN_FIND_PYTHON(python, "h5py, numpy");
   for (const auto& [type, word] : {std::pair{GeneType::f32, "f32"}, std::pair{GeneType::f16, "f16"}}) {
-    test::Scratch folder;
+    test::TempFolder folder;
     test::write_pack(test::world(), folder / "a.h5", test::plan_pack({13, 4, 8}, type));
     const std::string script = python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_pack.py' check '";
     EXPECT_EQ(std::system((script + (folder / "a.h5") + "' " + word).c_str()), 0) << word;
@@ -193,7 +193,7 @@ TEST(PackReader, ReadsPacksThatH5pyRewroteChunkedOrCompressed) {
   SPN_FIND_PYTHON(python, "h5py, numpy");
   for (GeneType type : {GeneType::f32, GeneType::f16})
     for (const std::string how : {"chunked", "gzip"}) {
-      test::Scratch folder;
+      test::TempFolder folder;
       test::write_pack(test::world(), folder / "a.h5", test::plan_pack({13, 4, 8}, type));
       const std::string script =
           python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_pack.py' rewrite '";
@@ -209,7 +209,7 @@ TEST(PackReader, ReadsPacksThatH5pyRewroteChunkedOrCompressed) {
 
 TEST(PackReader, NamesTheFilterItLacks) {
   SPN_FIND_PYTHON(python, "h5py, numpy");
-  test::Scratch folder;
+  test::TempFolder folder;
   test::write_pack(test::world(), folder / "a.h5", plan());
   const std::string script = python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_pack.py' rewrite '";
   ASSERT_EQ(std::system((script + (folder / "a.h5") + "' '" + (folder / "b.h5") + "' lzf").c_str()), 0);

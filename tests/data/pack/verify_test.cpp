@@ -9,7 +9,7 @@
 #include "data/h5/h5.h"
 #include "data/pack/half.h"
 #include "tests/support/made_pack.h"
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 
 namespace spn::data {
@@ -27,7 +27,7 @@ test::MadePack plan(GeneType type = GeneType::f32) {
 // Problems of a pack after `change` was made to its file.
 template <class F>
 std::vector<std::string> after(const test::MadePack& p, F&& change) {
-  test::Scratch folder;
+  test::TempFolder folder;
   test::write_pack(test::world(), folder / "a.h5", p);
   File file = File::open_to_write(folder / "a.h5");
   change(file);

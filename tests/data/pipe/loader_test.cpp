@@ -8,7 +8,7 @@
 
 #include "engine/core/check.h"
 #include "tests/support/made_pack.h"
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 
 namespace spn::data {
@@ -24,7 +24,7 @@ struct TwoPacks {
     test::write_pack(test::world(), folder / "b.h5", b);
   }
   std::vector<std::string> paths() const { return {folder / "a.h5", folder / "b.h5"}; }
-  test::Scratch folder;
+  test::TempFolder folder;
   test::MadePack a, b;
 };
 

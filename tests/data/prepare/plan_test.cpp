@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/support/folder.h"
+#include "tests/support/errors.h"
 
 namespace spn::data {
 namespace {

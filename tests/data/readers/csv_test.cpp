@@ -3,7 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/support/folder.h"
+#include "tests/support/errors.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::data {
 namespace {
@@ -12,7 +13,7 @@ using test::error_of;
 using test::has;
 
 TEST(Csv, QuotedCommasNewlinesAndDoubledQuotes) {
-  test::Folder folder;
+  test::TempFolder folder;
   const CsvTable t(
       folder.put("a.csv", "slide,title,n\r\nA,\"one, two\",1\r\nB,\"he said \"\"no\"\"\nand left\",-2.5e1\r\n"));
   ASSERT_EQ(t.rows(), 2);
@@ -23,7 +24,7 @@ TEST(Csv, QuotedCommasNewlinesAndDoubledQuotes) {
 }
 
 TEST(Csv, ByteOrderMarkAndEmptyFirstHeaderCell) {
-  test::Folder folder;
+  test::TempFolder folder;
   EXPECT_EQ(CsvTable(folder.put("bom.csv", "\xEF\xBB\xBFx,y\n1,2\n")).header()[0], "x");
   const CsvTable t(folder.put("index.csv", ",yaxis\nspot,3\n"));
   EXPECT_EQ(t.header()[0], "");
@@ -31,7 +32,7 @@ TEST(Csv, ByteOrderMarkAndEmptyFirstHeaderCell) {
 }
 
 TEST(Csv, LongerThanOneReadBuffer) {
-  test::Folder folder;
+  test::TempFolder folder;
   std::string text = "a,b\n";
   for (int i = 0; i < 90000; ++i) text += std::to_string(i) + ",x\n";
   const CsvTable t(folder.put("long.csv", text));
@@ -40,7 +41,7 @@ TEST(Csv, LongerThanOneReadBuffer) {
 }
 
 TEST(Csv, EveryBrokenFileIsADataErrorWithItsRow) {
-  test::Folder folder;
+  test::TempFolder folder;
   struct Case {
     const char *name, *text, *expect;
   };

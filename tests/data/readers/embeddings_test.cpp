@@ -7,9 +7,10 @@
 
 #include "data/h5/h5.h"
 #include "data/write_h5ad/write_h5ad.h"
+#include "tests/support/errors.h"
 #include "tests/support/find_python.h"
-#include "tests/support/folder.h"
 #include "tests/support/made_pack.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 
 namespace spn::data {
@@ -17,7 +18,7 @@ namespace {
 
 // A pack of two slides (3 and 2 spots), or of one.
 struct Made {
-  test::Folder folder;
+  test::TempFolder folder;
   std::string path = folder / "a.h5";
   explicit Made(const std::vector<std::int64_t>& rows = {3, 2}) {
     test::write_pack(test::world(), path, test::plan_pack(rows));
@@ -85,7 +86,7 @@ TEST(JoinEmbeddings, RefusesTwoOfOneSpotAndValuesThatAreNotFinite) {
 }
 
 TEST(H5adEmbeddings, ReadsWhatWeWrite) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   H5ad content;
   content.obs_names = {"a", "b", "c"};
   content.categorical["library_id"] = {"s2", "s1", "s2"};
@@ -104,7 +105,7 @@ TEST(H5adEmbeddings, ReadsWhatWeWrite) {
 }
 
 TEST(H5adEmbeddings, RefusesWhatIsNoMatrixOfFloats) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   const std::string path = folder / "a.h5ad";
   H5ad content;
   content.obs_names = {"a", "b"};
@@ -132,7 +133,7 @@ TEST(H5adEmbeddings, RefusesWhatIsNoMatrixOfFloats) {
 
 TEST(H5adEmbeddings, ReadsWhatAnnDataWrites) {
   SPN_FIND_PYTHON(python, "anndata, pandas, numpy");
-  const test::Folder folder;
+  const test::TempFolder folder;
   const std::string script =
       "import anndata, pandas, numpy, sys, scipy.sparse as sp\n"
       "n = ['a', 'b', 'c', 'd']; m = numpy.arange(12).reshape(4, 3) / 4\n"
@@ -155,7 +156,7 @@ TEST(H5adEmbeddings, ReadsWhatAnnDataWrites) {
 }
 
 TEST(NpyEmbeddings, NamesAreItsLines) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   std::string file("\x93NUMPY\x01\x00", 8);
   const std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }\n";
   const auto n = static_cast<std::uint16_t>(header.size());

@@ -4,8 +4,9 @@
 #include <gtest/gtest.h>
 
 #include "data/pack/half.h"
+#include "tests/support/errors.h"
 #include "tests/support/find_python.h"
-#include "tests/support/folder.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::data {
 namespace {
@@ -32,7 +33,7 @@ std::string dict(const std::string& type, const std::string& shape, const std::s
 const std::vector<float> kValues{0.5F, -1, 2, 3, 4.25F, 5};
 
 TEST(Npy, ReadsEveryVersionAndFloat) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   std::vector<std::uint16_t> half(6);
   to_half(kValues, half);
   const std::vector<double> wide(kValues.begin(), kValues.end());
@@ -52,7 +53,7 @@ TEST(Npy, ReadsEveryVersionAndFloat) {
 }
 
 TEST(Npy, RefusesTheRestWithAReason) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   const std::string data = bytes_of(kValues);
   const auto refused = [&](const std::string& file, const std::string& word) {
     const std::string path = folder.put("x.npy", file);
@@ -86,7 +87,7 @@ TEST(Npy, RefusesTheRestWithAReason) {
 
 // No cut of a good file is read as something else.
 TEST(Npy, EveryTruncationIsAnError) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   const std::string whole = npy(dict("<f4", "(2, 3)"), bytes_of(kValues));
   for (std::size_t n = 0; n < whole.size(); ++n) {
     const std::string path = folder.put("x.npy", whole.substr(0, n));
@@ -96,7 +97,7 @@ TEST(Npy, EveryTruncationIsAnError) {
 
 TEST(Npy, ReadsWhatNumPyWrites) {
   SPN_FIND_PYTHON(python, "numpy");
-  const test::Folder folder;
+  const test::TempFolder folder;
   const std::string script =
       "import numpy, sys; a = numpy.arange(60).reshape(5, 12) / 8; d = sys.argv[1]\n"
       "for t in ('float16', 'float32', 'float64'): numpy.save(d + '/' + t + '.npy', a.astype(t))\n"

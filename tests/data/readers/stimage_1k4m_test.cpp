@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <map>
 
 #include "data/readers/stimage_counts.h"
-#include "tests/support/folder.h"
+#include "tests/support/errors.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::data {
 namespace {
@@ -16,7 +18,7 @@ using test::has;
 
 // One ST slide of 2 x 2 spots 100 px apart; a test overrides what it is about.
 struct Layout {
-  test::Folder folder;
+  test::TempFolder folder;
   std::string tech = "ST", slide = "A_b+c.d-1_ST_X";
   std::string counts, coord;
   Layout() {

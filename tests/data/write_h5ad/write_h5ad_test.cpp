@@ -5,12 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 
 #include "data/h5/h5.h"
 #include "engine/core/check.h"
 #include "tests/support/find_python.h"
 #include "tests/support/full_disk.h"
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::data {
 namespace {
@@ -41,7 +42,7 @@ H5ad made(int n) {
 
 TEST(WriteH5ad, AnndataAndScanpyOpenIt) {
   SPN_FIND_PYTHON(python, "anndata, scanpy, h5py");
-  test::Scratch folder;
+  test::TempFolder folder;
   write_h5ad(folder / "a.h5ad", made(200));
   const std::string command =
       python + " '" + std::string(SPN_SOURCE_DIR) + "/tests/support/check_h5ad.py' '" + (folder / "a.h5ad") + "' 200";
@@ -49,7 +50,7 @@ TEST(WriteH5ad, AnndataAndScanpyOpenIt) {
 }
 
 TEST(WriteH5ad, HoldsTheDocumentedObjects) {
-  test::Scratch folder;
+  test::TempFolder folder;
   write_h5ad(folder / "a.h5ad", made(40));
   EXPECT_EQ(folder.files(), std::vector<std::string>{"a.h5ad"});
   const h5::File f = h5::File::open(folder / "a.h5ad");
@@ -70,7 +71,7 @@ TEST(WriteH5ad, HoldsTheDocumentedObjects) {
 }
 
 TEST(WriteH5ad, RefusesWhatAnndataWouldMisread) {
-  test::Scratch folder;
+  test::TempFolder folder;
   const auto refuse = [&](const H5ad& c, const std::string& word) {
     try {
       write_h5ad(folder / "a.h5ad", c);
@@ -104,7 +105,7 @@ TEST(WriteH5ad, RefusesWhatAnndataWouldMisread) {
 }
 
 TEST(WriteH5ad, FullDiskAndMissingFolderLeaveTheOldFile) {
-  test::Scratch folder;
+  test::TempFolder folder;
   write_h5ad(folder / "a.h5ad", made(5));
   for (rlim_t bytes : {0U, 2000U, 20'000U, 60'000U}) {
     try {
@@ -127,7 +128,7 @@ TEST(WriteH5ad, FullDiskAndMissingFolderLeaveTheOldFile) {
 }
 
 TEST(WriteH5ad, FullTmpfs) {
-  test::Scratch folder;
+  test::TempFolder folder;
   const test::Tmpfs disk(folder / "disk", "size=64k");
   if (!disk.mounted) GTEST_SKIP() << "a tmpfs cannot be mounted here: a full disk was not tried";
   try {

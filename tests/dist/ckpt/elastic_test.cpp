@@ -2,11 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <filesystem>
 
 #include "engine/ckpt/checkpoint.h"
 #include "engine/ckpt/layout.h"
 #include "tests/support/made_snapshot.h"
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 
 namespace spn::ckpt {
@@ -14,7 +15,7 @@ namespace {
 
 TEST(Elastic, AnyNumberOfRanksWritesAndReads) {
   dist::Comm& world = test::world();
-  const test::Scratch run(world);
+  const test::TempFolder run(world);
   const Snapshot want = test::made_snapshot(5);
   for (int ranks = 1; ranks <= world.size(); ++ranks) {
     const std::string dir = run / std::to_string(ranks);
@@ -37,15 +38,15 @@ TEST(Elastic, AnyNumberOfRanksWritesAndReads) {
 
 TEST(Elastic, OneRanksFailureFailsAllAndLeavesNothing) {
   dist::Comm& world = test::world();
-  const test::Scratch run(world);
-  save(world, run.str(), test::made_snapshot(1), 1);
+  const test::TempFolder run(world);
+  save(world, run.path(), test::made_snapshot(1), 1);
   for (int bad = 0; bad < world.size(); ++bad) {
     if (world.rank() == bad)
       set_fault_hook([](std::string_view p) {
         if (p == "optimizer written") fail_data("test", "no room");
       });
     try {
-      save(world, run.str(), test::made_snapshot(2), 1);
+      save(world, run.path(), test::made_snapshot(2), 1);
       ADD_FAILURE() << "expected a throw";
     } catch (const Error& e) {
       EXPECT_EQ(e.kind(), ErrorKind::data);
@@ -55,22 +56,22 @@ TEST(Elastic, OneRanksFailureFailsAllAndLeavesNothing) {
     world.barrier();
     EXPECT_FALSE(std::filesystem::exists(run / "checkpoints/step-00000002"));
     EXPECT_FALSE(std::filesystem::exists(run / "checkpoints/step-00000002.tmp"));
-    EXPECT_EQ(find_latest(run.str()), run / "checkpoints/step-00000001");
+    EXPECT_EQ(find_latest(run.path()), run / "checkpoints/step-00000001");
     world.barrier();
   }
 }
 
 TEST(Elastic, AMissingShareIsNamed) {
   dist::Comm& world = test::world();
-  const test::Scratch run(world);
-  const std::string folder = save(world, run.str(), test::made_snapshot(1), 1);
+  const test::TempFolder run(world);
+  const std::string folder = save(world, run.path(), test::made_snapshot(1), 1);
   const std::string last = optimizer_file(world.size() - 1, world.size());
   if (world.rank() == 0) std::filesystem::remove(folder + "/" + last);
   world.barrier();
   const auto problems = verify(folder);
   ASSERT_EQ(problems.size(), 1U);
   EXPECT_NE(problems[0].find(last + " is missing"), std::string::npos) << problems[0];
-  EXPECT_FALSE(find_latest(run.str()));
+  EXPECT_FALSE(find_latest(run.path()));
   world.barrier();
 }
 

@@ -8,9 +8,9 @@
 #include "data/pack/reader.h"
 #include "data/pack/verify.h"
 #include "engine/dist/together.h"
-#include "tests/support/folder.h"
+#include "tests/support/errors.h"
 #include "tests/support/made_pack.h"
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 
 namespace spn::data {
@@ -44,7 +44,7 @@ void write_some(FeatureWriter& w, std::size_t end) {
 }
 
 TEST(FeaturesOnRanks, TheSameBytesAsOneRankWrites) {
-  test::Scratch folder(world());
+  test::TempFolder folder(world());
   auto plan = test::plan_pack({17, 3, 8});
   plan.header.normalisation = "none";  // made values have another range
   for (const char* name : {"a.h5", "b.h5"}) test::write_pack(world(), folder / name, plan);
@@ -75,7 +75,7 @@ TEST(FeaturesOnRanks, TheSameBytesAsOneRankWrites) {
 }
 
 TEST(FeaturesOnRanks, ARefusalReachesAllRanks) {
-  test::Scratch folder(world());
+  test::TempFolder folder(world());
   test::write_pack(world(), folder / "a.h5", test::plan_pack({9}));
   FeatureWriter w(world(), folder / "a.h5", FeatureKind::niche_image, wanted(), false);
   FeatureInfo other = wanted();

@@ -8,7 +8,7 @@
 #include "engine/dist/together.h"
 #include "tests/support/full_disk.h"
 #include "tests/support/made_pack.h"
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 
 namespace spn::data {
@@ -53,7 +53,7 @@ TEST(PackWrite, AllRanksWriteWhatAllRanksRead) {
   // fewer slides than ranks, as many, more; one spot; both gene types
   for (const auto& rows : std::vector<std::vector<std::int64_t>>{{1}, {17, 3}, {5, 1, 9, 40, 2, 13}})
     for (GeneType type : {GeneType::f32, GeneType::f16}) {
-      test::Scratch folder(world());
+      test::TempFolder folder(world());
       const auto plan = test::plan_pack(rows, type, rows.size() != 2);
       test::write_pack(world(), folder / "a.h5", plan);
       EXPECT_EQ(folder.files(), std::vector<std::string>{"a.h5"});
@@ -62,7 +62,7 @@ TEST(PackWrite, AllRanksWriteWhatAllRanksRead) {
 }
 
 TEST(PackWrite, ReplacesAnOldPackOnlyWhenWhole) {
-  test::Scratch folder(world());
+  test::TempFolder folder(world());
   const auto old_plan = test::plan_pack({4}), new_plan = test::plan_pack({6, 6});
   test::write_pack(world(), folder / "a.h5", old_plan);
   {
@@ -80,7 +80,7 @@ TEST(PackWrite, ReplacesAnOldPackOnlyWhenWhole) {
 }
 
 TEST(PackWrite, OneRanksFailureLeavesNothing) {
-  test::Scratch folder(world());
+  test::TempFolder folder(world());
   const auto plan = test::plan_pack({8, 8, 8, 8});
   try {
     PackWriter writer(world(), folder / "a.h5", plan.header);
@@ -97,7 +97,7 @@ TEST(PackWrite, OneRanksFailureLeavesNothing) {
 }
 
 TEST(PackWrite, DuplicateNamesOverRanksAreNamed) {
-  test::Scratch folder(world());
+  test::TempFolder folder(world());
   auto plan = test::plan_pack({4, 4, 4, 4});
   try {
     PackWriter writer(world(), folder / "a.h5", plan.header);
@@ -119,7 +119,7 @@ TEST(PackWrite, DuplicateNamesOverRanksAreNamed) {
 }
 
 TEST(PackWrite, OneRanksFullDiskFailsAll) {
-  test::Scratch folder(world());
+  test::TempFolder folder(world());
   const auto plan = test::plan_pack({200, 200, 200, 200});
   const auto write = [&](PackWriter& writer) {
     dist::together(world(), "prepare", [&] {
@@ -159,7 +159,7 @@ TEST(PackWrite, OneRanksFullDiskFailsAll) {
 }
 
 TEST(PackWrite, MissingFolderIsADataErrorOnEveryRank) {
-  test::Scratch folder(world());
+  test::TempFolder folder(world());
   const auto plan = test::plan_pack({4});
   try {
     PackWriter writer(world(), folder / "no/such/a.h5", plan.header);
@@ -171,7 +171,7 @@ TEST(PackWrite, MissingFolderIsADataErrorOnEveryRank) {
 }
 
 TEST(PackWrite, ARowNobodyWroteIsFound) {
-  test::Scratch folder(world());
+  test::TempFolder folder(world());
   const auto plan = test::plan_pack({4, 4});
   try {
     PackWriter writer(world(), folder / "a.h5", plan.header);

@@ -10,10 +10,10 @@
 
 #include "data/genes/normalise.h"
 #include "data/pack/reader.h"
-#include "tests/support/folder.h"
+#include "tests/support/errors.h"
 #include "tests/support/made_images.h"
 #include "tests/support/made_slides.h"
-#include "tests/support/scratch.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 
 namespace spn::data {
@@ -21,7 +21,7 @@ namespace {
 
 // Slides made once by rank 0, and options that read them.
 struct Setting {
-  test::Scratch folder{test::world()};
+  test::TempFolder folder{test::world()};
   PrepareOptions options;
   Setting() {
     if (test::world().rank() == 0) test::make_slides(folder / "in");

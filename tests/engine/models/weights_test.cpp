@@ -6,8 +6,9 @@
 #include "engine/ckpt/safetensors.h"
 #include "engine/models/resample.h"
 #include "engine/models/resnet.h"
-#include "tests/support/folder.h"
+#include "tests/support/errors.h"
 #include "tests/support/golden.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tensors.h"
 
 namespace spn::models {
@@ -75,7 +76,7 @@ TEST(Weights, PositionsAreResampledAsTimmDoes) {
 }
 
 TEST(Weights, VitFromTimmNames) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   nn::Registry r(1), made(2);
   vit(r);
   const Named file = theirs(vit(made), kVitPrefix);
@@ -95,7 +96,7 @@ TEST(Weights, VitFromTimmNames) {
 }
 
 TEST(Weights, HalfAndDoubleBecomeFloat) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   nn::Registry made(2);
   vit(made);
   for (const DType dtype : {DType::bf16, DType::f64}) {
@@ -110,7 +111,7 @@ TEST(Weights, HalfAndDoubleBecomeFloat) {
 }
 
 TEST(Weights, VitOfAnotherGridWithHeadAndWithoutLayerScale) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   nn::Registry made(2), r(1);
   VitSize larger = kSmall;
   larger.px = 24;  // 6 x 6 positions instead of 4 x 4
@@ -132,7 +133,7 @@ TEST(Weights, VitOfAnotherGridWithHeadAndWithoutLayerScale) {
 }
 
 TEST(Weights, OneErrorNamesEverythingAndNothingChanges) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   nn::Registry made(2), r(1);
   Named file = theirs(vit(made), kVitPrefix);
   file.erase("blocks.0.attn.qkv.bias");
@@ -150,7 +151,7 @@ TEST(Weights, OneErrorNamesEverythingAndNothingChanges) {
 }
 
 TEST(Weights, RefusesOtherArchitecturesByName) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   nn::Registry made(2), r(1);
   const Named file = theirs(vit(made), kVitPrefix);
   vit(r);
@@ -174,7 +175,7 @@ TEST(Weights, RefusesOtherArchitecturesByName) {
 }
 
 TEST(Weights, ResNetFromTorchvisionDropsTheClassifier) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   nn::Registry made(2), r(1);
   Named file = theirs(resnet(made, true), kResNetPrefix);
   resnet(r, true);
@@ -206,7 +207,7 @@ TEST(Weights, ResNetFromTorchvisionDropsTheClassifier) {
 }
 
 TEST(Weights, ResNetFromThePublishedNames) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   nn::Registry made(2), r(1);
   const Named want = theirs(resnet(made, false), kResNetPrefix);
   Named file;

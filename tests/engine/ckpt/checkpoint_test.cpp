@@ -8,6 +8,8 @@
 
 #include <csignal>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "engine/ckpt/layout.h"

@@ -3,7 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/support/folder.h"
+#include "tests/support/errors.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::ckpt {
 namespace {
@@ -14,7 +15,7 @@ using test::has;
 Tensor one(float x) { return Tensor::from(std::vector<float>{x, x + 1}, {2}); }
 
 TEST(SafetensorsSet, FileFolderAndShards) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   write_safetensors(folder / "model.safetensors", std::vector<NamedTensor>{{"a", one(1)}, {"b", one(5)}});
   for (const std::string& path : {folder / "model.safetensors", folder.path()}) {
     const SafetensorsSet set(path);
@@ -22,7 +23,7 @@ TEST(SafetensorsSet, FileFolderAndShards) {
     EXPECT_EQ(set.tensors().size(), 2U);
     EXPECT_EQ(set.load("b").data<float>()[1], 6);
   }
-  const test::Folder shards;
+  const test::TempFolder shards;
   write_safetensors(shards / "model-00001-of-00002.safetensors", std::vector<NamedTensor>{{"a", one(1)}});
   write_safetensors(shards / "model-00002-of-00002.safetensors", std::vector<NamedTensor>{{"b", one(5)}});
   shards.put("model.safetensors.index.json",
@@ -37,7 +38,7 @@ TEST(SafetensorsSet, FileFolderAndShards) {
 }
 
 TEST(SafetensorsSet, RefusesBrokenIndexes) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   write_safetensors(folder / "x.safetensors", std::vector<NamedTensor>{{"a", one(1)}, {"b", one(5)}});
   write_safetensors(folder / "y.safetensors", std::vector<NamedTensor>{{"a", one(1)}});
   const std::pair<const char*, const char*> cases[] = {
@@ -63,7 +64,7 @@ TEST(SafetensorsSet, RefusesBrokenIndexes) {
 }
 
 TEST(SafetensorsSet, SaysHowToConvertAPickle) {
-  const test::Folder folder;
+  const test::TempFolder folder;
   const std::string zip = folder.put("weights.bin", std::string("PK\3\4\0\0", 6));
   for (const std::string& path : {zip, folder.put("old.pt", "\x80\x02rest")})
     EXPECT_TRUE(has(error_of(ErrorKind::data, [&] { const SafetensorsSet set(path); }), "to_safetensors.py"));

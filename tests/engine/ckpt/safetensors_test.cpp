@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "tests/support/python.h"
+#include "tests/support/find_python.h"
 #include "tests/support/temp_folder.h"
 
 namespace spn::ckpt {
@@ -198,7 +198,7 @@ TEST(Safetensors, FailedWriteLeavesTheOldFile) {
 }
 
 TEST(Safetensors, PythonReadsOursAndWeReadPythons) {
-  SPN_NEED_PYTHON("safetensors");
+  SPN_FIND_PYTHON(python, "numpy, safetensors");
   const TempFolder folder;
   write_safetensors(folder / "ours", samples(), {{"step", "12"}});
   // numpy has no bfloat16: of "half" Python sees type and shape here; its bits are checked where PyTorch is installed
@@ -221,7 +221,8 @@ assert t["bytes"].dtype == np.uint8 and np.array_equal(t["bytes"], [1, 2, 255]) 
 t["float16"], t["flag"] = ramp(5).astype(np.float16), np.array([True, False])
 save_file(t, sys.argv[2])
 )";
-  ASSERT_EQ(test::run_python(folder, script, (folder / "ours") + " " + (folder / "theirs")), 0);
+  const std::string command = python + " '" + folder.put("script.py", script) + "' ";
+  ASSERT_EQ(std::system((command + (folder / "ours") + " " + (folder / "theirs")).c_str()), 0);
   const SafetensorsReader r(folder / "theirs");
   for (const auto& [name, t] : samples())
     if (name != "half") visit_all(t.dtype(), "test", [&](auto e) { expect_bits<decltype(e)>(r.load(name), t); });
