@@ -59,7 +59,7 @@ class Fitting {
   [[noreturn]] void refuse(const std::string& why) const { fail_data(kWhere, "{}: {}", path_, why); }
 
   // Everything fits and is copied, or one error and nothing is.
-  WeightsLoaded finish(const nn::Registry& registry, const std::string& prefix) {
+  WeightsLoaded finish(const nn::Registry& registry, const std::string& prefix, const std::string& more_advice = "") {
     for (const auto& [name, entry] : ours_)
       if (!has(name))
         problem("missing " + name + " " + entry->value().shape().str());
@@ -73,8 +73,8 @@ class Fitting {
       std::string text;
       for (const auto& p : problems_) text += "\n  " + p;
       const std::string what = prefix.empty() ? "" : "the " + prefix.substr(0, prefix.size() - 1) + " of ";
-      fail_data(kWhere, "{} does not fit {}this model: {} tensors differ; check its sizes (--config):{}", path_, what,
-                problems_.size(), text);
+      fail_data(kWhere, "{} does not fit {}this model: {} tensors differ; check its sizes (--config){}:{}", path_, what,
+                problems_.size(), more_advice, text);
     }
     for (const auto& [name, entry] : ours_) file_.load_into(theirs_.at(name), entry->value());
     for (const auto& e : registry.entries())
@@ -156,7 +156,7 @@ std::map<std::string, std::string> published_names(const std::map<std::string, s
       ours = "conv1." + name.substr(8);
     else if (starts(name, "conv1.1."))
       ours = "bn1." + name.substr(8);
-    else if (starts(name, "conv") && name.substr(5, 3) == "_x.") {
+    else if (starts(name, "conv") && name.size() > 8 && name.compare(5, 3, "_x.") == 0) {
       const auto dot = name.find('.', 8);
       for (const auto& [from, to] : kInBlock)
         if (dot != std::string::npos && name.compare(dot + 1, std::string_view(from).size(), from) == 0)
@@ -193,6 +193,15 @@ void fit_classifier(Fitting& f) {
     f.drop(name);
     f.keep_ours(name);
   }
+}
+
+// What --init may leave out (docs/formats.md#checkpoint): a fusion, or what two names stand for. fc is its own part:
+// classifiers of other widths are dropped on import.
+std::string part_of(const std::string& name) {
+  if (starts(name, std::string(kResNetPrefix) + "fc.")) return std::string(kResNetPrefix) + "fc";
+  const auto dot = name.find('.');
+  if (dot == std::string::npos || name.substr(0, dot).ends_with("_fusion")) return name.substr(0, dot);
+  return name.substr(0, name.find('.', dot + 1));
 }
 
 void fit_counters(Fitting& f) {
@@ -235,17 +244,24 @@ WeightsLoaded load_resnet(nn::Registry& registry, const std::string& path, const
 WeightsLoaded load_ours(nn::Registry& registry, const std::string& path) {
   Fitting f(registry, path, "");
   if (f.theirs().empty()) f.refuse("it holds no tensors");
-  std::map<std::string, int> lacking;  // by part
-  std::vector<std::string> absent;
-  for (const auto& [name, entry] : f.ours())
-    if (!f.has(name)) absent.push_back(name);
-  for (const auto& name : absent) {
-    ++lacking[name.substr(0, name.find('.'))];
-    f.keep_ours(name);
+  std::set<std::string> held;
+  for (const auto& [name, in_file] : f.theirs()) {
+    held.insert(part_of(name));
+    held.insert(name.substr(0, name.find('.')));
   }
+  std::map<std::string, int> lacking;  // by part, or by first name where nothing below it is there
+  std::vector<std::string> absent;
+  for (const auto& [name, entry] : f.ours()) {
+    if (held.count(part_of(name)) != 0) continue;
+    const std::string first = name.substr(0, name.find('.'));
+    ++lacking[held.count(first) == 0 ? first : part_of(name)];
+    absent.push_back(name);
+  }
+  for (const auto& name : absent) f.keep_ours(name);
   for (const auto& [part, n] : lacking)
     f.note(fmt::format("{} tensors of {} are not in the file and stay as they were", n, part));
-  return f.finish(registry, "");
+  fit_counters(f);
+  return f.finish(registry, "", "; a part may be absent as a whole, one that is there must be complete");
 }
 
 std::string weights_checksum(const nn::Registry& registry, const std::string& prefix) {

@@ -34,8 +34,9 @@ WeightsLoaded load_vit(nn::Registry& registry, const VitSize& size, const std::s
 // another width is dropped and stays as it was, as does one that the file lacks.
 WeightsLoaded load_resnet(nn::Registry& registry, const std::string& path, const std::string& prefix = kResNetPrefix);
 
-// Our names, of the whole model or of parts of it. What the file holds must fit exactly; what it lacks stays as it was
-// and is counted by part. A data error when it holds nothing.
+// Our names, of the whole model or of parts of it (docs/formats.md#checkpoint). What the file holds must fit exactly;
+// parts that it lacks as a whole stay as they were and are counted, one with a hole is a data error that names the
+// tensors (counters of batches may be absent). A data error when it holds nothing.
 WeightsLoaded load_ours(nn::Registry& registry, const std::string& path);
 
 // SHA-256 over name (without the prefix), shape and fp32 values of all tensors below the prefix, sorted by name: equal

@@ -63,6 +63,11 @@ double bytes(const Sgd& a) {
   for (const SgdParam& p : a.params) sum += 5 * static_cast<double>(p.w.bytes());
   return sum;
 }
+double bytes(const Lerp& a) {
+  double sum = 0;
+  for (const LerpPair& p : a.pairs) sum += 2 * static_cast<double>(p.y.bytes()) + static_cast<double>(p.x.bytes());
+  return sum;
+}
 double bytes(const SumOfSquares& a) {
   double sum = 0;
   for (const View& v : a.x) sum += static_cast<double>(v.bytes());
@@ -121,6 +126,7 @@ const Table& meta_table() {
       .contrastive_bwd = tally,
       .adamw = tally,
       .sgd = tally,
+      .lerp = tally,
       .sum_of_squares = tally,
   };
   return table;

@@ -48,7 +48,7 @@ void add_start_options(Options& t, StartWeights& w) {
   t.section("weights to start with (docs/weights.md); a resumed run does not read them again");
   t.add("init", &w.init,
         "safetensors file or folder with our names, whole or parts (a checkpoint, an export, `spotniche import`): what "
-        "it holds must fit, what it lacks starts fresh");
+        "it holds must fit, parts that it lacks start fresh");
   t.add("niche-image-weights", &w.niche_image, "file or folder with timm's names of a ViT, such as UNI");
   t.add("spot-image-weights", &w.spot_image, "file or folder with torchvision's or timm's names of a ResNet");
 }

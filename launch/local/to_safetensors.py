@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Converts weights saved by torch.save to safetensors, once: UNI's pytorch_model.bin, scGPT's best_model.pt, any .pth.
 
-usage: python launch/local/to_safetensors.py IN.bin OUT.safetensors      (needs torch and safetensors)
+usage: python launch/local/to_safetensors.py IN.bin OUT.safetensors      (needs torch >= 2.5 and safetensors)
 
 The file is read with weights_only=True: nothing in it is run. A checkpoint that keeps its weights under "state_dict" or
 "model" is opened there; "module." before names (DistributedDataParallel) is taken off; what is no tensor is left out.
@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 
 
 def convert(source, target):
+    if not hasattr(torch.serialization, "safe_globals"):
+        sys.exit(f"PyTorch {torch.__version__} cannot name what is safe to read; install 2.5 or newer")
     # training scripts store their parsed options beside the weights: plain values, harmless to read
     with torch.serialization.safe_globals([argparse.Namespace]):
         loaded = torch.load(source, map_location="cpu", weights_only=True)

@@ -167,6 +167,10 @@ TEST(StartWeights, WhatDoesNotFitEndsAllRanks) {
   extra["heads.third.0.weight"] = Tensor::zeros({2});
   write(folder / "extra.safetensors", extra);
   refused("--init '" + (folder / "extra.safetensors") + "'", "unexpected heads.third.0.weight [2]");
+  Named holes = test::read_weights(trained());
+  holes.erase("heads.spot.0.weight");
+  write(folder / "holes.safetensors", holes);
+  refused("--init '" + (folder / "holes.safetensors") + "'", "missing heads.spot.0.weight [32, 64]", 2);
   write(folder / "empty.safetensors", {});
   refused("--init '" + (folder / "empty.safetensors") + "'", "holds no tensors");
   // gene encoders of other genes
@@ -207,6 +211,18 @@ torch.save({"a": Evil()}, sys.argv[1] + "/evil.pt")
               name == std::string("checkpoint.pth"));
   }
   const std::string log = folder / "log";
+  // a PyTorch that cannot tell safe types from others says which one can
+  std::ofstream(folder / "old.py") << R"(
+import runpy, sys, torch
+del torch.serialization.safe_globals
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+)";
+  EXPECT_NE(std::system((python + " '" + (folder / "old.py") + "' '" + script + "' '" + (folder / "plain.bin") + "' '" +
+                         (folder / "old.safetensors") + "' >'" + log + "' 2>&1")
+                            .c_str()),
+            0);
+  EXPECT_NE(test::read_text(log).find("install 2.5 or newer"), std::string::npos) << test::read_text(log);
   EXPECT_NE(std::system((python + " '" + script + "' '" + (folder / "evil.pt") + "' '" + (folder / "evil.safetensors") +
                          "' >'" + log + "' 2>&1")
                             .c_str()),

@@ -1,4 +1,4 @@
-// The table of kernels: nothing is missing on the CPU, and what goes wrong is said.
+// The table of kernels: nothing is missing on the CPU or where work is counted, and what goes wrong is said.
 #include "kernels/table.h"
 
 #include <gtest/gtest.h>
@@ -8,14 +8,17 @@
 namespace spn::kernels {
 namespace {
 
-TEST(CpuTable, HasEveryEntry) {
-  // The table is function pointers and nothing else, so it can be read as an array of them.
+// The table is function pointers and nothing else, so it can be read as an array of them.
+void expect_every_entry(const Table& table) {
   using Entry = void (*)();
   static_assert(sizeof(Table) % sizeof(Entry) == 0);
-  const auto* entries = reinterpret_cast<const Entry*>(&cpu_table());
+  const auto* entries = reinterpret_cast<const Entry*>(&table);
   for (std::size_t i = 0; i < sizeof(Table) / sizeof(Entry); ++i)
     EXPECT_NE(entries[i], nullptr) << "entry " << i << " in the order of kernels/table.h";
 }
+
+TEST(CpuTable, HasEveryEntry) { expect_every_entry(cpu_table()); }
+TEST(MetaTable, HasEveryEntry) { expect_every_entry(meta_table()); }
 
 template <class F>
 void refuses(F&& f, std::initializer_list<const char*> words) {

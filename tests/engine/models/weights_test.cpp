@@ -6,6 +6,7 @@
 #include "engine/ckpt/safetensors.h"
 #include "engine/models/resample.h"
 #include "engine/models/resnet.h"
+#include "engine/nn/layers.h"
 #include "tests/support/errors.h"
 #include "tests/support/golden.h"
 #include "tests/support/temp_folder.h"
@@ -234,6 +235,63 @@ TEST(Weights, ResNetFromThePublishedNames) {
   const auto loaded = load_resnet(resnet(r, false), folder / "t.safetensors");
   ASSERT_EQ(loaded.notes.size(), 1U);
   expect_equal(r, kResNetPrefix, want);
+  // short names that begin like theirs are named, as any other
+  for (const char* name : {"conv", "conv9", "conv2_x", "conv2_x."}) {
+    Named more = file;
+    more[name] = Tensor::zeros({2});
+    write(folder / "t.safetensors", more);
+    const std::string error = error_of(ErrorKind::data, [&] { (void)load_resnet(r, folder / "t.safetensors"); });
+    EXPECT_TRUE(has(error, "unexpected " + std::string(name) + " [2]")) << error;
+  }
+}
+
+// The whole names of a model, of few tensors.
+void parts(nn::Registry& r) {
+  resnet(r, false);
+  for (const char* name : {"spot", "niche"}) {
+    (void)nn::Linear(r.root() / "heads" / name / "0", 3, 2);
+    (void)nn::Linear(r.root() / (std::string(name) + "_fusion") / "image_ffn" / "0", 3, 2);
+    r.root().parameter(std::string(name) + "_fusion.norm.weight", {2}, nn::Init::constant(1));
+  }
+}
+
+TEST(Weights, OurNamesOfWholePartsAndNeverWithHoles) {
+  const test::TempFolder folder;
+  nn::Registry made(2), r(1);
+  parts(made);
+  parts(r);
+  const Named all = theirs(made, "");
+  const auto load_without = [&](const std::vector<std::string>& left_out) {
+    Named file = all;
+    std::erase_if(file, [&](const auto& t) {
+      return std::any_of(left_out.begin(), left_out.end(), [&](const auto& l) { return t.first.starts_with(l); });
+    });
+    write(folder / "t.safetensors", file);
+    return load_ours(r, folder / "t.safetensors");
+  };
+  EXPECT_TRUE(load_without({}).notes.empty());
+  expect_equal(r, "", all);
+  const auto some = load_without({"heads.spot.", "niche_fusion.", "spot_image.backbone.fc."});
+  ASSERT_EQ(some.notes.size(), 3U);
+  EXPECT_TRUE(has(some.notes[0], "2 tensors of heads.spot are not")) << some.notes[0];
+  EXPECT_TRUE(has(some.notes[1], "3 tensors of niche_fusion are not")) << some.notes[1];
+  EXPECT_TRUE(has(some.notes[2], "2 tensors of spot_image.backbone.fc are not")) << some.notes[2];
+  const auto no_heads = load_without({"heads."});
+  ASSERT_EQ(no_heads.notes.size(), 1U);
+  EXPECT_TRUE(has(no_heads.notes[0], "4 tensors of heads are not")) << no_heads.notes[0];
+  EXPECT_TRUE(has(load_without({"spot_image.backbone.bn1.num_batches_tracked"}).notes.at(0), "1 counters"));
+
+  const std::string before = weights_checksum(r, "");
+  const std::string error = error_of(ErrorKind::data, [&] {
+    (void)load_without({"heads.spot.0.weight", "niche_fusion.norm", "spot_image.backbone.bn1.running_var",
+                        "spot_image.backbone.fc.bias", "heads.niche."});
+  });
+  for (const char* says : {"4 tensors differ", "missing heads.spot.0.weight [2, 3]", "missing niche_fusion.norm.weight",
+                           "missing spot_image.backbone.bn1.running_var", "missing spot_image.backbone.fc.bias",
+                           "one that is there must be complete"})
+    EXPECT_TRUE(has(error, says)) << says << "\n" << error;
+  EXPECT_FALSE(has(error, "heads.niche")) << error;
+  EXPECT_EQ(weights_checksum(r, ""), before);
 }
 
 TEST(Weights, ChecksumSeesNamesShapesAndValuesAlone) {
