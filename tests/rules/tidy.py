@@ -1,9 +1,12 @@
-"""clang-tidy over every source of ours, remembering what passed. Run: python3 tests/rules/tidy.py BUILD_DIR [--all] [--analyze]
+"""clang-tidy over every source of ours, remembering what passed.
+
+Run: python3 tests/rules/tidy.py BUILD_DIR [--all] [--analyze] [--jobs N]
 
 A source is looked at again when it, a header of ours that it includes, .clang-tidy or clang-tidy itself has changed
 (BUILD_DIR/rules-tidy.json); --all forgets. Sources of one folder are looked at together, so that the headers they
 share are parsed once; only when something is found, or they do not fit into one file, one by one. --analyze adds the
-path-sensitive clang-analyzer checks (minutes; not remembered). SPN_CLANG_TIDY names the program.
+path-sensitive clang-analyzer checks (minutes; not remembered). --jobs: batches at a time, by default one a core. What
+passed is written down after each batch, so that a run that was stopped goes on. SPN_CLANG_TIDY names the program.
 """
 import concurrent.futures
 import json
@@ -67,18 +70,19 @@ def main():
     forget = analyze or "--all" in sys.argv
     passed = json.loads(memory.read_text()) if memory.exists() and not forget else {}
     now = {s: sources.checksum(s, extra + " ".join(known[s])) for s in sorted(known)}
-    todo = batches([s for s in now if passed.get(s) != now[s]], known)
+    passed = {s: sum_ for s, sum_ in now.items() if passed.get(s) == sum_}
+    todo = batches([s for s in now if s not in passed], known)
     violations, slow = [], []
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    at_once = int(sys.argv[sys.argv.index("--jobs") + 1]) if "--jobs" in sys.argv else os.cpu_count()
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         jobs = [pool.submit(look, tidy, build, b, known[b[0]][1:], analyze) for b in todo]
         for batch, job in zip(todo, jobs):
             found, seconds = job.result()
             slow.append((seconds, f"{os.path.dirname(batch[0])} ({len(batch)})"))
-            for source in [s for s in found if found[s]]:
-                del now[source]
-                violations.append(f"{source}:\n{found[source]}")
-    if not analyze:
-        memory.write_text(json.dumps(now))
+            violations += [f"{s}:\n{found[s]}" for s in found if found[s]]
+            if not analyze:
+                passed.update((s, now[s]) for s in found if not found[s])
+                memory.write_text(json.dumps(passed))
     if slow:
         print("slowest: " + ", ".join(f"{where} {seconds:.0f} s" for seconds, where in sorted(slow)[:-6:-1]))
     sources.finish("tidy", len(known), violations)
