@@ -46,7 +46,7 @@ Handle select_rows(hid_t space, std::int64_t first, std::int64_t rows, const std
   check(n >= 1, "hdf5", "cannot {}: expected rows, got a scalar", what);
   std::vector<hsize_t> count(static_cast<std::size_t>(n)), start(count.size(), 0);
   H5Sget_simple_extent_dims(space, count.data(), nullptr);
-  check(first >= 0 && rows >= 0 && static_cast<hsize_t>(first + rows) <= count[0], "hdf5",
+  check(first >= 0 && rows >= 0 && static_cast<hsize_t>(first) + static_cast<hsize_t>(rows) <= count[0], "hdf5",
         "cannot {}: expected rows within [0, {}), got [{}, {})", what, count[0], first, first + rows);
   start[0] = static_cast<hsize_t>(first);
   count[0] = static_cast<hsize_t>(rows);

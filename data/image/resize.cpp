@@ -27,8 +27,8 @@ void Resizer::Taps::set(std::int64_t in, double from, double to, std::int64_t ou
   scratch.resize(static_cast<std::size_t>(most));
   for (std::int64_t i = 0; i < out; ++i) {
     const double centre = from + (static_cast<double>(i) + 0.5) * scale;
-    const std::int64_t a = std::max<std::int64_t>(static_cast<std::int64_t>(centre - support + 0.5), 0);
-    const std::int64_t b = std::min(static_cast<std::int64_t>(centre + support + 0.5), in);
+    const std::int64_t a = std::max<std::int64_t>(std::lround(centre - support), 0);
+    const std::int64_t b = std::min<std::int64_t>(std::lround(centre + support), in);
     double sum = 0;
     for (std::int64_t j = a; j < b; ++j) {
       const double w = triangle((static_cast<double>(j) - centre + 0.5) / support);
@@ -37,7 +37,7 @@ void Resizer::Taps::set(std::int64_t in, double from, double to, std::int64_t ou
     }
     for (std::int64_t j = a; j < b; ++j)
       weight[static_cast<std::size_t>(i * most + j - a)] =
-          static_cast<std::int32_t>(scratch[static_cast<std::size_t>(j - a)] / sum * (1 << kFraction) + 0.5);
+          static_cast<std::int32_t>(std::lround(scratch[static_cast<std::size_t>(j - a)] / sum * (1 << kFraction)));
     first[static_cast<std::size_t>(i)] = a;
     count[static_cast<std::size_t>(i)] = b - a;
   }

@@ -99,12 +99,12 @@ class Texture {
       const int n = size / step;
       std::vector<float> knot(static_cast<std::size_t>(n * n));
       for (float& k : knot) k = 2 * rng.uniform() - 1;
-      for (int y = 0; y < size; ++y)
-        for (int x = 0; x < size; ++x) {
-          const int i = x / step, j = y / step, i1 = (i + 1) % n, j1 = (j + 1) % n;
+      for (std::int64_t y = 0; y < size; ++y)
+        for (std::int64_t x = 0; x < size; ++x) {
+          const std::int64_t i = x / step, j = y / step, i1 = (i + 1) % n, j1 = (j + 1) % n;
           const float u = static_cast<float>(x % step) / static_cast<float>(step);
           const float v = static_cast<float>(y % step) / static_cast<float>(step);
-          const auto at = [&](int a, int b) { return knot[static_cast<std::size_t>(b * n + a)]; };
+          const auto at = [&](std::int64_t a, std::int64_t b) { return knot[static_cast<std::size_t>(b * n + a)]; };
           value_[static_cast<std::size_t>(y * size + x)] +=
               weight * ((1 - v) * ((1 - u) * at(i, j) + u * at(i1, j)) + v * ((1 - u) * at(i, j1) + u * at(i1, j1)));
         }

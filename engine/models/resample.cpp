@@ -25,8 +25,8 @@ Taps taps(std::int64_t i, std::int64_t from, std::int64_t to) {
   const double scale = static_cast<double>(from) / static_cast<double>(to), widen = std::max(scale, 1.0);
   const double centre = scale * (static_cast<double>(i) + 0.5), support = 2 * widen;
   Taps t;
-  t.first = std::max<std::int64_t>(static_cast<std::int64_t>(centre - support + 0.5), 0);
-  const std::int64_t end = std::min(static_cast<std::int64_t>(centre + support + 0.5), from);
+  t.first = std::max<std::int64_t>(std::lround(centre - support), 0);
+  const std::int64_t end = std::min<std::int64_t>(std::lround(centre + support), from);
   double sum = 0;
   for (std::int64_t j = t.first; j < end; ++j) {
     t.weight.push_back(cubic((static_cast<double>(j) - centre + 0.5) / widen));

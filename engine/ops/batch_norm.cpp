@@ -56,8 +56,8 @@ Var batch_norm(const Var& x, const Var& w, const Var& b, const Tensor& running_m
   check_arguments(x, w, b, running_mean, running_var, o, residual);
   const std::int64_t channels = x.dim(1);
   dist::Comm* comm = o.comm != nullptr && o.comm->size() > 1 ? o.comm : nullptr;
-  const double count =
-      channels == 0 ? 0 : static_cast<double>(x.value().numel() / channels) * (comm != nullptr ? comm->size() : 1);
+  const std::int64_t here = channels == 0 ? 0 : x.value().numel() / channels;
+  const double count = static_cast<double>(here) * (comm != nullptr ? comm->size() : 1);
   const Tensor in = dense(x.value());
   const DType compute = x.dtype() == DType::f64 ? DType::f64 : DType::f32;
   Tensor y = like(in), mean = Tensor::empty({channels}, compute, in.device()), rstd = Tensor::empty_like(mean), sums;

@@ -15,7 +15,7 @@ namespace {
 
 Var unary(const char* name, UnaryOp op, const Var& x) {
   check(is_floating(x.dtype()), name, "expected a floating dtype, got {}; cast first", name_of(x.dtype()));
-  const Tensor in = x.value();
+  const Tensor& in = x.value();
   Tensor y = Tensor::empty_like(in);
   run<&Table::unary_fwd>({.op = op, .x = in, .y = y});
   return record(name, y, {x}, [op, in, y](const Tensor& dy, Grads& g) {
@@ -91,7 +91,8 @@ Var tanh(const Var& x) { return unary("tanh", UnaryOp::tanh, x); }
 Var sigmoid(const Var& x) { return unary("sigmoid", UnaryOp::sigmoid, x); }
 
 Var clamp_max(const Var& x, double limit) {
-  const Tensor in = x.value(), bound = Tensor::full({}, limit, in.dtype(), in.device());
+  const Tensor& in = x.value();
+  const Tensor bound = Tensor::full({}, limit, in.dtype(), in.device());
   return record("clamp_max", apply(BinaryOp::min, in, bound, "clamp_max"), {x},
                 [in, limit](const Tensor& dy, Grads& g) {
                   // dy without what the excess x − limit, where positive, takes away: dy passes at x = limit.

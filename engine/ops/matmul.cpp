@@ -37,7 +37,7 @@ Var matmul(const Var& a, const Var& b) {
   check_same_dtype("matmul", a, b);
   check(a.dim(-1) == b.dim(-2), "matmul", "expected [..., m, k] · [..., k, n], got {} and {}: k is {} and {}",
         a.shape().str(), b.shape().str(), a.dim(-1), b.dim(-2));
-  const Tensor av = a.value(), bv = b.value();
+  const Tensor &av = a.value(), &bv = b.value();
   const Shape batch = broadcast_shape(batch_of(av), batch_of(bv), "matmul");
   const auto shaped = [batch](std::int64_t r, std::int64_t c) {
     Shape s = batch;
@@ -67,7 +67,8 @@ Var linear(const Var& x, const Var& w, const Var& bias, Activation act) {
     check_dims("linear", "bias", bias, {w.dim(0)});
     check_same_dtype("linear", w, bias);
   }
-  const Tensor in = x.value(), weight = w.value().to(x.dtype());  // rounded once: the backward uses the same
+  const Tensor& in = x.value();
+  const Tensor weight = w.value().to(x.dtype());  // rounded once: the backward uses the same
   Shape shape = in.shape();
   shape[-1] = w.dim(0);
   const Tensor y = Tensor::empty(shape, in.dtype(), in.device());

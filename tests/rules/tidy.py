@@ -3,8 +3,8 @@
 Run: python3 tests/rules/tidy.py BUILD_DIR [--all] [--analyze] [--jobs N]
 
 A source is looked at again when it, a header of ours that it includes, .clang-tidy or clang-tidy itself has changed
-(BUILD_DIR/rules-tidy.json); --all forgets. Sources of one folder are looked at together, so that the headers they
-share are parsed once; only when something is found, or they do not fit into one file, one by one. --analyze adds the
+(BUILD_DIR/rules-tidy.json); --all forgets. Sources of one top-level folder are looked at together, so that the headers they
+share are parsed once, as far as their own names let them share a file; where something is found, one by one. --analyze adds the
 path-sensitive clang-analyzer checks (minutes; not remembered). --jobs: batches at a time, by default one a core. What
 passed is written down after each batch, so that a run that was stopped goes on. SPN_CLANG_TIDY names the program.
 """
@@ -12,6 +12,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -41,25 +42,52 @@ def run(tidy, path, flags, analyze):
 
 def look(tidy, build, batch, flags, analyze):
     """{source: what was found}, and the seconds it took"""
-    start, found = time.monotonic(), {}
-    if len(batch) > 1 and not analyze:  # the analyzer looks at functions of the main file only
+    start, found, rest = time.monotonic(), {}, list(batch)
+    while len(rest) > 1 and not analyze:  # the analyzer looks at functions of the main file only
         folder = build / "tidy"
         folder.mkdir(exist_ok=True)
         together = folder / (batch[0].replace("/", "_") + ".all.cpp")
-        together.write_text("".join(f'#include "{s}"\n' for s in batch))
-        if not run(tidy, str(together), flags, analyze):
-            return {s: "" for s in batch}, time.monotonic() - start
-    for source in batch:
-        found[source] = run(tidy, source, flags, analyze)
+        together.write_text("".join(f'#include "{s}"\n' for s in rest))
+        said = run(tidy, str(together), flags, analyze)
+        named = [s for s in rest if re.search(rf"\b{re.escape(s)}:\d+:\d+: error", said)]
+        if said and not named:
+            break
+        found.update((s, run(tidy, s, flags, analyze)) for s in named)
+        rest = [s for s in rest if s not in named]
+        if not said:
+            return {**found, **{s: "" for s in rest}}, time.monotonic() - start
+    found.update((s, run(tidy, s, flags, analyze)) for s in rest)
     return found, time.monotonic() - start
 
 
+# What a source gives a name to at the left margin: types, aliases, tests, functions and constants.
+NAMED = re.compile(r"^(?:(?:struct|class|enum|enum class|union) (\w+)|using (?:[\w:]+::)?(\w+)|TEST\w*\((\w+, \w+)\)"
+                   r"|(?!namespace|TEST)[a-zA-Z][^\n(=]*?(?<!::)\b(\w+)(?=\(|\[| =|;|\{))|\b(k[A-Z]\w*)(?=\[| =|\{)", re.M)
+
+
+def own_names(source):
+    """{name: the line, for using-declarations, which may be repeated; else None}"""
+    names = {}
+    for match in NAMED.finditer((sources.ROOT / source).read_text(encoding="utf-8")):
+        line = match.string[match.start():match.string.find("\n", match.end())]
+        names[next(filter(None, match.groups()))] = line if line.startswith("using ") else None
+    return names
+
+
 def batches(todo, known):
+    """Sources of one top-level folder and set of flags whose names do not clash, at most TOGETHER."""
     groups = {}
     for source in todo:
-        groups.setdefault((os.path.dirname(source), " ".join(known[source])), []).append(source)
-    out = [group[i:i + TOGETHER] for group in groups.values() for i in range(0, len(group), TOGETHER)]
-    return sorted(out, key=len, reverse=True)
+        names, group = own_names(source), groups.setdefault((source.split("/")[0], " ".join(known[source])), [])
+        for batch, taken in group:
+            if len(batch) < TOGETHER and not any(n in taken and (line is None or taken[n] != line)
+                                                 for n, line in names.items()):
+                batch.append(source)
+                taken.update(names)
+                break
+        else:
+            group.append(([source], names))
+    return sorted((batch for group in groups.values() for batch, _ in group), key=len, reverse=True)
 
 
 def main():
