@@ -57,6 +57,7 @@ H5FD_t* open_file(const char* name, unsigned flags, hid_t list, haddr_t) {
     return nullptr;
   }
   file->fault = info->fault->shared_from_this();
+  if (file->fault->staged) file->fault->staged->base = Stamp::of(status);
   return &file->base;
 }
 

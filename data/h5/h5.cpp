@@ -253,4 +253,12 @@ void File::remove(const std::string& name) {
   settle(what);
 }
 
+void File::rename(const std::string& from, const std::string& to) {
+  const auto held = lock();
+  const std::string what = fmt::format("rename '{}' to '{}' in '{}'", from, to, path_);
+  open_.erase(from);
+  must(H5Lmove(id_.get(), from.c_str(), id_.get(), to.c_str(), H5P_DEFAULT, H5P_DEFAULT), what);
+  settle(what);
+}
+
 }  // namespace spn::data::h5

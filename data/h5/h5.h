@@ -65,6 +65,8 @@ class File {
   void make_group(const std::string& name);
   // Unlinks a dataset; its space in the file is not given back.
   void remove(const std::string& name);
+  // Another name for a dataset, which keeps its place in the file.
+  void rename(const std::string& from, const std::string& to);
 
   // Data error when there is no such dataset.
   Dataset dataset(const std::string& name) const;

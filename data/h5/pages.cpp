@@ -1,5 +1,6 @@
 #include "data/h5/pages.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -7,6 +8,11 @@
 #include <cstring>
 
 namespace spn::data::h5 {
+
+Stamp Stamp::of(const struct ::stat& status) {
+  return {static_cast<std::uint64_t>(status.st_size),
+          std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
+}
 
 bool read_or_zero(int fd, std::uint64_t at, std::size_t bytes, char* to) {
   while (bytes > 0) {

@@ -27,6 +27,11 @@ std::string folder_of(const std::string& path) {
   return parent.empty() ? "." : parent.string();
 }
 
+bool& reserving() {
+  static bool possible = true;
+  return possible;
+}
+
 Fd open_existing(const std::string& path, int flags) {
   Fd fd(::open(path.c_str(), flags | O_CLOEXEC));
   if (!fd) fail_data("file", "cannot open '{}': {}", path, std::strerror(errno));
@@ -50,13 +55,17 @@ void check_target(const std::string& path) {
     fail_data("file", "expected a file name, got the folder '{}'", path);
 }
 
-void reserve_space(const std::string& path, std::int64_t bytes) {
-  if (bytes <= 0) return;
+void set_reserving(bool possible) { reserving() = possible; }
+
+bool reserve_space(const std::string& path, std::int64_t bytes) {
+  if (bytes <= 0) return true;
+  if (!reserving()) return false;
   const Fd fd = open_existing(path, O_RDWR);
   int result = 0;
   do result = ::fallocate(fd.get(), 0, 0, bytes);
   while (result != 0 && errno == EINTR);
-  if (result == 0 || errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL) return;
+  if (result == 0) return true;
+  if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL) return false;
   const int why = errno;
   struct statvfs room {};
   const double free =
@@ -73,9 +82,14 @@ void sync_file(const std::string& path) {
 void publish(const std::string& temporary, const std::string& path) {
   if (std::rename(temporary.c_str(), path.c_str()) != 0)
     fail_data("file", "cannot rename '{}' to '{}': {}", temporary, path, std::strerror(errno));
-  // the name itself reaches the disk with its folder; file systems that refuse this do so harmlessly
-  const Fd folder(::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder) ::fsync(folder.get());
+  sync_folder_of(path);
+}
+
+void sync_folder_of(const std::string& path) {
+  const Fd folder = open_existing(folder_of(path), O_RDONLY | O_DIRECTORY);
+  // some network file systems refuse to sync a folder; their renames are durable by themselves
+  if (::fsync(folder.get()) != 0 && errno != EINVAL && errno != ENOTSUP)
+    fail_data("file", "cannot write the folder of '{}' to disk: {}", path, std::strerror(errno));
 }
 
 void remove_quietly(const std::string& path) noexcept { ::unlink(path.c_str()); }

@@ -13,11 +13,16 @@ std::int64_t new_tag();
 // Data error when the folder of path is missing, or path is a folder.
 void check_target(const std::string& path);
 // Reserves `bytes` on disk for an existing file, so that a full disk shows now and not in the middle of writing. Data
-// error with the size wanted and the size free. File systems without the call: nothing happens.
-void reserve_space(const std::string& path, std::int64_t bytes);
+// error with the size wanted and the size free. False: the file system has no such call, and nothing happened.
+bool reserve_space(const std::string& path, std::int64_t bytes);
 void sync_file(const std::string& path);
+// What was created, renamed or removed in the file's folder survives a power cut.
+void sync_folder_of(const std::string& path);
 // Renames and syncs the folder.
 void publish(const std::string& temporary, const std::string& path);
 void remove_quietly(const std::string& path) noexcept;
+
+// For tests: as on file systems that cannot reserve space.
+void set_reserving(bool possible);
 
 }  // namespace spn::data

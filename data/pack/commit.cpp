@@ -3,7 +3,7 @@
 #include "data/pack/commit.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <optional>
 
 #include "data/pack/atomic_file.h"
 #include "data/pack/digest.h"
@@ -47,17 +48,11 @@ std::uint64_t number_at(const std::string& in, std::size_t at) {
   return v;
 }
 
-// Waits for others; a file system without locks goes without.
-void lock(int fd, int how) {
-  while (::flock(fd, how) != 0 && errno == EINTR) {
-  }
-}
-
 // Locked against readers that are opening it and against other changes.
 Fd open_pack(const std::string& path) {
   Fd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (!fd) fail_data("pack", "cannot open '{}' to change it: {}", path, std::strerror(errno));
-  lock(fd.get(), LOCK_EX);
+  lock_pack(fd.get(), path, Share::nobody);
   return fd;
 }
 
@@ -105,6 +100,21 @@ void write_redo(const std::string& path, const Fd& pack, const h5::Pages& pages)
   publish(aside, redo_of(path));
 }
 
+// Where nothing could be reserved, writing takes the space: pages must not meet a full disk one by one.
+void fill_zeros(const Fd& pack, const std::string& path, std::uint64_t from, std::uint64_t to) {
+  const std::string zeros(std::size_t{1} << 20, '\0');
+  for (; from < to; from += std::min<std::uint64_t>(zeros.size(), to - from))
+    write_at(pack, path, from, zeros.data(), std::min<std::uint64_t>(zeros.size(), to - from));
+  if (::fsync(pack.get()) != 0) fail_data("pack", "cannot write '{}': {}", path, std::strerror(errno));
+}
+
+void check_unchanged(const Fd& pack, const std::string& path, const h5::Pages& pages) {
+  struct stat now {};
+  if (::fstat(pack.get(), &now) != 0) fail_data("pack", "cannot read '{}': {}", path, std::strerror(errno));
+  if (h5::Stamp::of(now) != pages.base)
+    fail_data("pack", "'{}' was changed by another program while it was to be changed; try again", path);
+}
+
 struct Redo {
   std::string bytes;
   std::size_t pages = 0;
@@ -116,8 +126,11 @@ struct Redo {
   static std::size_t at(std::size_t i) { return kMagic.size() + 16 + i * (8 + 2 * kPage); }
 };
 
-Redo read_redo(const std::string& redo) {
+// Absent: another rank or program has finished it meanwhile.
+std::optional<Redo> read_redo(const std::string& redo) {
+  errno = 0;
   std::ifstream file(redo, std::ios::binary);
+  if (!file && errno == ENOENT) return std::nullopt;
   Redo r;
   r.bytes.assign(std::istreambuf_iterator<char>(file), {});
   const std::size_t head = kMagic.size() + 16;
@@ -153,7 +166,11 @@ void apply(const std::string& path, const Fd& pack, const Redo& r) {
   if (::ftruncate(pack.get(), static_cast<off_t>(number_at(r.bytes, kMagic.size()))) != 0 || ::fsync(pack.get()) != 0)
     fail_data("pack", "cannot write '{}': {}", path, std::strerror(errno));
   step("pages synced");
-  remove_quietly(redo_of(path));
+  // the features' rows and marks are written next, in place: a journal that comes back would no longer fit
+  if (::unlink(redo_of(path).c_str()) != 0 && errno != ENOENT)
+    fail_data("pack", "cannot remove '{}', which is done: {}", redo_of(path), std::strerror(errno));
+  step("redo unlinked");
+  sync_folder_of(path);
   step("redo removed");
 }
 
@@ -163,19 +180,22 @@ void set_commit_hook(std::function<void(std::string_view)> h) { hook() = std::mo
 
 void commit_pages(const std::string& path, const h5::Pages& pages) {
   const Fd pack = open_pack(path);
+  check_unchanged(pack, path, pages);
   const auto before = std::filesystem::file_size(path);
+  // whole pages are written; what is beyond the end goes again
+  const std::uint64_t end = (pages.size + kPage - 1) / kPage * kPage;
   try {
-    if (pages.size > before) reserve_space(path, static_cast<std::int64_t>(pages.size));
+    if (end > before && !reserve_space(path, static_cast<std::int64_t>(end))) fill_zeros(pack, path, before, end);
     step("space reserved");
     write_redo(path, pack, pages);
   } catch (...) {
-    // nothing has changed but the length
-    if (::ftruncate(pack.get(), static_cast<off_t>(before)) != 0)
-      log::warn("'{}' keeps {} bytes that nothing uses", path, pages.size - before);
+    // nothing has changed but the length; a journal whose name may not last must not come back either
+    remove_quietly(redo_of(path));
+    if (::ftruncate(pack.get(), static_cast<off_t>(before)) != 0) log::warn("'{}' keeps bytes that nothing uses", path);
     throw;
   }
   step("redo in place");
-  apply(path, pack, read_redo(redo_of(path)));
+  if (const auto redo = read_redo(redo_of(path))) apply(path, pack, *redo);
 }
 
 void finish_commit(const std::string& path) {
@@ -185,20 +205,20 @@ void finish_commit(const std::string& path) {
     fail_data("pack", "'{}' is left from a pack that is gone; remove it", redo_of(path));
   const Fd pack = open_pack(path);
   if (!interrupted(path)) return;  // its writer was only at work
-  const Redo r = read_redo(redo_of(path));
-  check_belongs(r, pack, path);
-  apply(path, pack, r);
+  step("redo found");
+  const auto redo = read_redo(redo_of(path));
+  if (!redo) return;
+  check_belongs(*redo, pack, path);
+  apply(path, pack, *redo);
   log::info("finished a change of '{}' that was interrupted", path);
 }
-
-void UnchangedPack::Unlock::operator()(int fd) const noexcept { ::close(fd); }
 
 UnchangedPack::UnchangedPack(const std::string& path) {
   do {
     fd_.reset();  // this lock would keep the change from being finished
     finish_commit(path);
-    fd_ = Handle<int, -1, Unlock>(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (fd_) lock(fd_.get(), LOCK_SH);
+    fd_ = LockFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (fd_) lock_pack(fd_.get(), path, Share::readers);
   } while (fd_ && interrupted(path));
 }
 

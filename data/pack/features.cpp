@@ -12,8 +12,10 @@
 #include "data/pack/commit.h"
 #include "data/pack/half.h"
 #include "data/pack/layout.h"
+#include "data/pack/pack_lock.h"
 #include "engine/core/check.h"
 #include "engine/core/handle.h"
+#include "engine/core/view.h"
 #include "engine/dist/together.h"
 
 namespace spn::data {
@@ -59,18 +61,23 @@ std::string difference(const FeatureInfo& have, const FeatureInfo& want) {
   return "";
 }
 
+// Old ones are unlinked last: HDF5 gives bytes that it has freed to what is made next, and a run that has the pack open
+// still reads the old ones at their offsets.
 void make_features(const std::string& path, FeatureKind kind, const FeatureInfo& want, std::int64_t spots) {
   h5::File file = h5::File::open_staged(path);
   const std::string name = feature_dataset(kind), marks = feature_blocks(kind);
-  for (const std::string& old : {name, marks})
-    if (file.has(old)) file.remove(old);
-  file.make_dataset(name, want.type == GeneType::f16 ? Type::f16 : Type::f32, {spots, want.width});
+  const std::string new_name = name + ".new", new_marks = marks + ".new";
+  file.make_dataset(new_name, want.type == GeneType::f16 ? Type::f16 : Type::f32, {spots, want.width});
   const std::int64_t blocks = count_blocks(spots, want.block_rows);
   const std::vector<std::uint8_t> none(static_cast<std::size_t>(blocks), 0);
-  file.write_all(marks, Type::u8, {blocks}, none.data());
-  file.set_text(name, kChecksum, want.checksum);
-  file.set_integer(name, kBlockRows, want.block_rows);
-  for (const auto& [fact, value] : want.facts) file.set_text(name, fact, value);
+  file.write_all(new_marks, Type::u8, {blocks}, none.data());
+  file.set_text(new_name, kChecksum, want.checksum);
+  file.set_integer(new_name, kBlockRows, want.block_rows);
+  for (const auto& [fact, value] : want.facts) file.set_text(new_name, fact, value);
+  for (const auto& [from, to] : {std::pair{new_name, name}, std::pair{new_marks, marks}}) {
+    if (file.has(to)) file.remove(to);
+    file.rename(from, to);
+  }
   commit_pages(path, file.take_changes());
 }
 
@@ -121,16 +128,20 @@ struct FeatureWriter::Impl {
   std::vector<std::int64_t> todo;
   Handle<int, -1, CloseFd> fd;
   std::vector<std::uint16_t> half;
+  WriterLock lock;  // rank 0's
 
-  void begin(const FeatureInfo& want, bool overwrite) const;
+  void begin(const FeatureInfo& want, bool overwrite);
   void open();
+  void share_todo();
   void put(const void* from, std::size_t bytes, std::int64_t at) const;
   void sync() const;
 };
 
-void FeatureWriter::Impl::begin(const FeatureInfo& want, bool overwrite) const {
+void FeatureWriter::Impl::begin(const FeatureInfo& want, bool overwrite) {
   check(want.width > 0 && want.block_rows > 0, "features", "expected positive width and block rows, got {} and {}",
         want.width, want.block_rows);
+  // what is read from here on stays true until the commit, and the marks are this run's alone until it ends
+  lock = WriterLock(path);
   finish_commit(path);
   std::int64_t n = 0;
   std::optional<FeatureInfo> have;
@@ -172,6 +183,14 @@ void FeatureWriter::Impl::open() {
     if (marks[static_cast<std::size_t>(b)] != 1) todo.push_back(b);
 }
 
+// Rank 0's: on a network file system ranks may see marks of different age, and would then meet in different rounds.
+void FeatureWriter::Impl::share_todo() {
+  auto count = static_cast<std::int64_t>(todo.size());
+  comm.broadcast(host_view(&count, {1}), 0);
+  todo.resize(static_cast<std::size_t>(count));
+  if (count > 0) comm.broadcast(host_view(todo.data(), {count}), 0);
+}
+
 void FeatureWriter::Impl::put(const void* from, std::size_t bytes, std::int64_t at) const {
   const auto* in = static_cast<const char*>(from);
   while (bytes > 0) {
@@ -190,12 +209,13 @@ void FeatureWriter::Impl::sync() const {
 
 FeatureWriter::FeatureWriter(dist::Comm& comm, std::string path, FeatureKind kind, const FeatureInfo& want,
                              bool overwrite)
-    : impl_(new Impl{comm, std::move(path), kind, {}, 0, -1, -1, {}, {}, {}}) {
+    : impl_(new Impl{comm, std::move(path), kind, {}, 0, -1, -1, {}, {}, {}, {}}) {
   dist::together(comm, "features", [&] {
     if (comm.rank() == 0) impl_->begin(want, overwrite);
   });
   // all ranks look before the first of them writes
   dist::together(comm, "features", [&] { impl_->open(); });
+  impl_->share_todo();
 }
 
 FeatureWriter::~FeatureWriter() = default;
@@ -236,6 +256,7 @@ void FeatureWriter::write(std::int64_t block, std::span<const float> values) {
 
 void FeatureWriter::finish() {
   dist::together(impl_->comm, "features", [&] { impl_->sync(); });
+  impl_->lock.release();
 }
 
 }  // namespace spn::data

@@ -44,7 +44,9 @@ class FeatureWriter {
  public:
   // Collective; rank 0's `want` counts. Begins features, or goes on with those that are there. Data error when there
   // are some of another checksum, width, type or other facts, unless `overwrite`: then these, and complete ones, are
-  // begun anew. `blocks` and `done` of `want` are not looked at; block_rows is that of the run that began.
+  // begun anew, the old ones' bytes staying where readers look for them. The pack's only writer until finish() or its
+  // end; data error while there is another. `blocks` and `done` of `want` are not looked at; block_rows is that of the
+  // run that began.
   FeatureWriter(dist::Comm& comm, std::string path, FeatureKind kind, const FeatureInfo& want, bool overwrite);
   ~FeatureWriter();
   FeatureWriter(const FeatureWriter&) = delete;

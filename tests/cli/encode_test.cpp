@@ -121,6 +121,24 @@ TEST_P(Stopped, GoesOnAndEndsWithTheSameBytes) {
 
 INSTANTIATE_TEST_SUITE_P(Encode, Stopped, testing::Values(SIGKILL, SIGTERM, SIGUSR1));
 
+TEST(Encode, TwoAtOnceAreRefused) {
+  const test::Scratch folder;
+  const std::string pack = copy_pack(folder, "p.h5"), log = folder / "log";
+  const pid_t child = start(pack, log);
+  ASSERT_GT(child, 0);
+  for (int i = 0; i < 12000 && blocks_done(pack) < 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  expect(run_binary(encode_args(pack, " --batch 2" + std::string(kSlowVit))), 3,
+         {"another encode is at work on", "wait for it or stop it"});
+  expect(run_binary(encode_args(pack, " --overwrite --seed 3" + std::string(kVit)), on_ranks(2)), 3,
+         {"another encode is at work on"});
+  EXPECT_LT(blocks_done(pack), 48) << "was done too early to show anything";
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << test::bytes_of(log);
+  expect(run_binary("inspect '" + pack + "' --verify"), 0, {"random, seed 42", "whole"});
+  EXPECT_FALSE(fs::exists(pack + ".lock"));
+}
+
 test::Ran pretrain(const std::string& pack, const std::string& run, const std::string& more, int ranks = 1) {
   return run_binary(
       "pretrain --pack '" + pack + "' --output '" + run + "' --global-batch 16 --vit-frozen" + test::kSmallModel + more,

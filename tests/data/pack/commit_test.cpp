@@ -1,7 +1,9 @@
 // A process that ends in the middle of a change leaves a pack that opens, before any step and after any.
 #include "data/pack/commit.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +12,7 @@
 #include <string>
 
 #include "data/h5/h5.h"
+#include "data/pack/atomic_file.h"
 #include "data/pack/reader.h"
 #include "data/pack/verify.h"
 #include "tests/support/errors.h"
@@ -152,6 +155,71 @@ TEST(Commit, FullDiskLeavesThePackAsItWas) {
   }
   EXPECT_EQ(test::read_text(made.path), before);
   EXPECT_FALSE(fs::exists(made.path + ".redo"));
+  make_change(made.path);
+  EXPECT_TRUE(h5::File::open(made.path).has(kNew));
+}
+
+// The same where space cannot be reserved: pages that meet a full disk one by one would leave half a change.
+TEST(Commit, FullDiskWithoutReservingLeavesThePackAsItWas) {
+  const Made made;
+  const std::string before = test::read_text(made.path);
+  set_reserving(false);
+  {
+    const test::FileLimit limit(before.size() + 200'000);  // room for the journal, not for the change
+    test::error_of(ErrorKind::data, [&] { make_change(made.path); });
+  }
+  EXPECT_TRUE(test::read_text(made.path) == before);
+  EXPECT_FALSE(fs::exists(made.path + ".redo"));
+  make_change(made.path);
+  set_reserving(true);
+  EXPECT_TRUE(h5::File::open(made.path).has(kNew));
+  EXPECT_TRUE(verify_pack(PackReader(made.path)).empty());
+}
+
+TEST(Commit, AChangeOfWhatHasChangedMeanwhileIsRefused) {
+  const Made made;
+  h5::File slow = h5::File::open_staged(made.path);
+  slow.make_dataset("/spots/mine", h5::Type::f32, {20, 30});
+  ::usleep(20'000);  // file systems count time in ticks
+  make_change(made.path);
+  const std::string theirs = test::read_text(made.path);
+  const h5::Pages pages = slow.take_changes();
+  EXPECT_TRUE(test::has(test::error_of(ErrorKind::data, [&] { commit_pages(made.path, pages); }), "another program"));
+  EXPECT_TRUE(test::read_text(made.path) == theirs);
+}
+
+// On file systems without locks another rank may finish, and remove, what this one was about to read.
+TEST(Commit, AJournalThatAnotherFinishedIsNotDamaged) {
+  const Made made;
+  std::string kept = made.folder / "kept";
+  set_commit_hook([&](std::string_view step) {
+    if (step == "redo in place") fs::copy_file(made.path + ".redo", kept);
+  });
+  make_change(made.path);
+  fs::copy_file(kept, made.path + ".redo");
+  int found = 0;
+  set_commit_hook([&](std::string_view step) { found += step == "redo found" && fs::remove(made.path + ".redo"); });
+  EXPECT_EQ(PackReader(made.path).header().spots, 20);
+  set_commit_hook({});
+  EXPECT_EQ(found, 1);
+}
+
+TEST(Commit, WaitsForOthersButNotForEver) {
+  const Made made;
+  const std::string before = test::read_text(made.path);
+  const LockFd notebook(::open(made.path.c_str(), O_RDONLY));
+  ASSERT_EQ(::flock(notebook.get(), LOCK_SH), 0);
+  EXPECT_EQ(PackReader(made.path).header().spots, 20);  // readers do not keep readers off
+  set_lock_patience(std::chrono::milliseconds(150));
+  testing::internal::CaptureStderr();
+  const std::string message = test::error_of(ErrorKind::data, [&] { make_change(made.path); });
+  EXPECT_TRUE(test::has(testing::internal::GetCapturedStderr(), "waiting for another program that has"));
+  EXPECT_TRUE(test::has(message, "close it there")) << message;
+  EXPECT_TRUE(test::read_text(made.path) == before);
+  ASSERT_EQ(::flock(notebook.get(), LOCK_EX), 0);
+  test::error_of(ErrorKind::data, [&] { PackReader pack(made.path); });
+  ASSERT_EQ(::flock(notebook.get(), LOCK_UN), 0);
+  set_lock_patience(std::chrono::seconds(60));
   make_change(made.path);
   EXPECT_TRUE(h5::File::open(made.path).has(kNew));
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <limits>
@@ -153,6 +154,44 @@ TEST(Features, OthersAreRefusedUnlessOverwritten) {
   expect_values(PackReader(made.path));
   // complete ones are made again
   EXPECT_EQ(made.writer(other, true)->todo().size(), 6U);
+}
+
+TEST(Features, AReaderAtWorkKeepsTheOldOnes) {
+  const Made made;
+  made.write_all(wanted());
+  const PackReader before(made.path);
+  const std::int64_t old = h5::File::open(made.path).dataset(feature_dataset(kNiche)).offset;
+  for (const char* sum : {"bbbb", "cccc"}) {
+    FeatureInfo other = wanted();
+    other.checksum = sum;
+    const auto w = made.writer(other, true);
+    const std::int64_t at = h5::File::open(made.path).dataset(feature_dataset(kNiche)).offset;
+    EXPECT_TRUE(at >= old + kRows * 6 * 4 || at + kRows * 6 * 4 <= old) << old << " and " << at;
+    for (const std::int64_t block : w->todo())
+      w->write(block, std::vector<float>(static_cast<std::size_t>(w->rows(block) * 6), -1.0F));
+    w->finish();
+    expect_values(before);
+  }
+  EXPECT_FALSE(h5::File::open(made.path).has(feature_dataset(kNiche) + ".new"));
+  EXPECT_EQ(PackReader(made.path).features(kNiche)->checksum, "cccc");
+  EXPECT_TRUE(verify_pack(PackReader(made.path)).empty());
+}
+
+TEST(Features, OneWriterAtATime) {
+  const Made made;
+  auto w = made.writer(wanted());
+  for (const FeatureKind kind : kFeatureKinds)
+    EXPECT_TRUE(test::has(
+        test::error_of(ErrorKind::data, [&] { FeatureWriter(test::world(), made.path, kind, wanted(), false); }),
+        "another encode is at work on"));
+  EXPECT_EQ(PackReader(made.path).features(kNiche)->done, 0);  // readers may
+  w.reset();
+  made.writer(wanted())->finish();
+  EXPECT_FALSE(std::filesystem::exists(made.path + ".lock"));
+  // one that was left by a kill keeps nobody off
+  std::ofstream(made.path + ".lock") << "";
+  made.write_all(wanted());
+  expect_values(PackReader(made.path));
 }
 
 TEST(Features, ValuesThatCannotBeStoredAreRefusedWithTheirPlace) {
