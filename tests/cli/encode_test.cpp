@@ -122,7 +122,7 @@ TEST_P(Stopped, GoesOnAndEndsWithTheSameBytes) {
 INSTANTIATE_TEST_SUITE_P(Encode, Stopped, testing::Values(SIGKILL, SIGTERM, SIGUSR1));
 
 TEST(Encode, TwoAtOnceAreRefused) {
-  const test::Scratch folder;
+  const test::TempFolder folder;
   const std::string pack = copy_pack(folder, "p.h5"), log = folder / "log";
   const pid_t child = start(pack, log);
   ASSERT_GT(child, 0);
