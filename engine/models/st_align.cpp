@@ -25,7 +25,7 @@ VitSize vit_size(const Config& c) {
       c.niche_adapter ? kAdapterPx : c.niche_image_px, c.vit_patch, c.vit_width, c.vit_depth, c.vit_heads, c.vit_mlp};
 }
 
-StAlign::StAlign(const Config& config, std::uint64_t seed, Device device, DType dtype)
+StAlign::StAlign(const Config& config, std::optional<std::uint64_t> seed, Device device, DType dtype)
     : config_(config), registry_(std::make_unique<nn::Registry>(seed, device, dtype)) {
   config.validate();
   const Config& c = config_;

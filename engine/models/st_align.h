@@ -37,8 +37,9 @@ VitSize vit_size(const Config& c);
 
 class StAlign {
  public:
-  // dtype: of parameters and embeddings; f64, with a context that computes in f64, for checks.
-  StAlign(const Config& config, std::uint64_t seed, Device device = {}, DType dtype = DType::f32);
+  // seed: of the initial weights; nullopt: zeros, to be loaded. dtype: of parameters and embeddings; f64, with a
+  // context that computes in f64, for checks.
+  StAlign(const Config& config, std::optional<std::uint64_t> seed, Device device = {}, DType dtype = DType::f32);
 
   // Six embeddings [B,E] in fp32, not normalised; everything before them in c.compute.
   std::array<Var, kEmbeddings> embed(const Inputs& in, const nn::Context& c) const;

@@ -15,10 +15,9 @@ Var Registry::add_parameter(const std::string& name, const Shape& shape, const I
   require_new(name);
   Entry e;
   e.name = name;
-  const bool meta = device_.type == DeviceType::meta;  // has no values to draw
-  e.parameter =
-      Var(meta ? Tensor::empty(shape, dtype_, device_) : initial_value(init, shape, seed_, name).to(dtype_).to(device_),
-          true, name);
+  const Tensor value =
+      seed_ ? initial_value(init, shape, *seed_, name).to(dtype_).to(device_) : Tensor::zeros(shape, dtype_, device_);
+  e.parameter = Var(value, true, name);
   entries_.push_back(e);
   return e.parameter;
 }

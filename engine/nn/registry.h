@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,9 @@ class Scope;
 
 class Registry {
  public:
-  // dtype: of parameters and statistics; f64 for checks.
-  explicit Registry(std::uint64_t seed, Device device = {}, DType dtype = DType::f32)
+  // seed: of the initial values; nullopt: zeros, for a model whose weights are loaded next. dtype: of parameters and
+  // statistics; f64 for checks.
+  explicit Registry(std::optional<std::uint64_t> seed, Device device = {}, DType dtype = DType::f32)
       : seed_(seed), device_(device), dtype_(dtype) {}
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
@@ -46,7 +48,7 @@ class Registry {
   Var add_parameter(const std::string& name, const Shape& shape, const Init& init);
   Tensor add_buffer(const std::string& name, const Shape& shape, double value, DType dtype);
   void require_new(const std::string& name) const;
-  std::uint64_t seed_;
+  std::optional<std::uint64_t> seed_;
   Device device_;
   DType dtype_;
   std::vector<Entry> entries_;

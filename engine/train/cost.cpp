@@ -36,7 +36,7 @@ void count_parameters(const nn::Registry& registry, const std::string& prefix, P
 class Counter {
  public:
   Counter(const models::Config& config, const CostOptions& o)
-      : config_(config), batch_(static_cast<double>(o.batch)), model_(config, 0, kMeta) {
+      : config_(config), batch_(static_cast<double>(o.batch)), model_(config, std::nullopt, kMeta) {
     context_.training = true;
     context_.checkpoint_blocks = o.activation_checkpointing;
     context_.compute = o.compute;

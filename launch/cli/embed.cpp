@@ -62,7 +62,7 @@ data::H5ad assemble(const LoadedModel& loaded, const data::PackSet& packs, eval:
   uns["um_per_px"] = packs.pack(0).slides().front().um_per_px;
   uns["weights"] = std::string(weights);
   uns["precision"] = precision;
-  uns["seed"] = static_cast<std::int64_t>(loaded.seed);
+  if (loaded.seed) uns["seed"] = static_cast<std::int64_t>(*loaded.seed);
   return out;
 }
 

@@ -25,7 +25,9 @@ struct Encoder {
   models::VitSize size;
   models::ViT vit;
   explicit Encoder(const EncodeImages& o)
-      : registry(o.seed), size(models::vit_size(o.model)), vit(registry.root() / "niche_image" / "backbone", size) {}
+      : registry(o.weights == "random" ? std::optional(o.seed) : std::nullopt),
+        size(models::vit_size(o.model)),
+        vit(registry.root() / "niche_image" / "backbone", size) {}
 };
 
 std::string load_weights(Encoder& encoder, const EncodeImages& o, bool says) {

@@ -47,7 +47,7 @@ LoadedModel load_model(const std::string& folder, bool ema) {
   const std::string text = ckpt::read_text(config_path);
   const models::Config config = models::from_json(text, config_path);
   loaded.genes = gene_names(config_path);
-  loaded.model = std::make_unique<models::StAlign>(config, 0);
+  loaded.model = std::make_unique<models::StAlign>(config, std::nullopt);
   const ckpt::SafetensorsReader reader(weights_path);
   std::map<std::string, Tensor> tensors;
   for (const auto& [name, info] : reader.tensors()) tensors.emplace(name, reader.load(name));
@@ -62,6 +62,12 @@ LoadedModel load_model(const std::string& folder, bool ema) {
   }
   loaded.model->registry().load(tensors, source);
   loaded.checksum = ckpt::sha256_file(source);
+  const std::string state_path = (fs::path(loaded.folder) / "state.json").string();
+  if (fs::exists(state_path)) {
+    const auto state = nlohmann::json::parse(ckpt::read_text(state_path), nullptr, false);
+    if (const auto it = state.find("seed"); it != state.end() && it->is_number_unsigned())
+      loaded.seed = it->get<std::uint64_t>();
+  }
   return loaded;
 }
 

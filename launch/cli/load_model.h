@@ -1,6 +1,7 @@
 // A trained model from disk: what embed and evaluate start with.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,10 +12,10 @@ namespace spn::cli {
 
 struct LoadedModel {
   std::unique_ptr<models::StAlign> model;
-  std::string folder;              // the checkpoint's folder
-  std::string checksum;            // SHA-256 of model.safetensors, or of ema.safetensors
-  std::vector<std::string> genes;  // the genes it was trained on, in order
-  std::uint64_t seed = 0;          // of the training run
+  std::string folder;                 // the checkpoint's folder
+  std::string checksum;               // SHA-256 of model.safetensors, or of ema.safetensors
+  std::vector<std::string> genes;     // the genes it was trained on, in order
+  std::optional<std::uint64_t> seed;  // of the training run; exports do not know it
 };
 
 // DIR: a checkpoint, or a run directory (its newest whole checkpoint). ema: with the averaged weights of a run with

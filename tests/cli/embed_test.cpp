@@ -40,6 +40,7 @@ TEST(Embed, OpensInScanpyWithNeighbours) {
       "x = a.obsm['X_spotniche']; assert numpy.allclose(numpy.linalg.norm(x, axis=1), 1, atol=1e-5); "
       "scanpy.pp.neighbors(a, use_rep='X_spotniche'); assert a.obsp['connectivities'].nnz > 0; "
       "assert a.obsm['spatial'].shape == (48, 2) and a.uns['spotniche']['checkpoint_sha256']; "
+      "assert a.uns['spotniche']['seed'] == 42; "
       "assert {'X_spotniche_niche','X_spot_image','X_spot_gene','X_niche_image','X_niche_gene'} <= set(a.obsm); "
       "assert a.obs['slide'].dtype == 'category' and a.obs_names[0].startswith(a.obs['slide'].iloc[0])";
   EXPECT_EQ(std::system((python + " -W ignore -c \"" + script + "\" '" + (folder / "a.h5ad") + "'").c_str()), 0);
