@@ -60,6 +60,7 @@ unshare --mount --propagation private bash -euc '
   root=$1 user=$2 shift_env=$3 clone=$4 command=$5
   mount -t proc proc "$root/proc"
   mount --rbind /dev "$root/dev"
+  mount --rbind /sys "$root/sys"
   exec chroot --userspec="$user" "$root" /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     HOME="$(dirname "$clone")" LANG=C.UTF-8 $shift_env bash -c "cd $clone && $command"
 ' bash "$root" "$user" "${keep[*]-}" "$clone" "$command" || status=$?
