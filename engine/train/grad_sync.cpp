@@ -55,6 +55,7 @@ struct GradSync::Impl {
     else
       slots[i].fill(0);
     flags[i].fill(grad ? 1 : 0);
+    parameters[i].clear_grad();  // the bucket has it: no second copy of all gradients at the end of backward
     in_place[i] = true;
     reducer->arrived(layout.slots[i].bucket);
   }
@@ -94,7 +95,7 @@ double GradSync::finish() {
   m.reducer->finish();
   for (std::size_t i = 0; i < m.parameters.size(); ++i) {
     m.in_place[i] = false;
-    if (m.parameters[i].grad() || m.flags[i].item() > 0) m.parameters[i].set_grad(m.slots[i]);
+    if (m.flags[i].item() > 0) m.parameters[i].set_grad(m.slots[i]);
   }
   return m.reducer->take_seconds();
 }
