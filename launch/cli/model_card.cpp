@@ -101,7 +101,8 @@ void gather_run(const std::string& checkpoint, CardFacts& f) {
     if (kind == "data") {
       f.data.clear();
       for (const char* key : {"packs", "slides", "pairs", "genes", "species", "technologies", "fingerprint"})
-        if (j.contains(key) && j[key] != "") f.data.emplace_back(key, text_of(j[key]));
+        if (const std::string text = j.contains(key) ? text_of(j[key]) : ""; !text.empty())
+          f.data.emplace_back(key, text);
     } else if (kind == "start") {
       f.sources.clear();  // a run that was begun anew in the same folder
     } else if (kind == "weights") {
