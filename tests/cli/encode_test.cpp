@@ -134,7 +134,7 @@ TEST(Encode, TwoAtOnceAreRefused) {
   EXPECT_LT(blocks_done(pack), 48) << "was done too early to show anything";
   int status = 0;
   waitpid(child, &status, 0);
-  ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << test::bytes_of(log);
+  ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << test::read_text(log);
   expect(run_binary("inspect '" + pack + "' --verify"), 0, {"random, seed 42", "whole"});
   EXPECT_FALSE(fs::exists(pack + ".lock"));
 }
