@@ -30,6 +30,11 @@ void check_agree(const PackReader& a, const PackReader& b) {
               *left, a.path(), *right, b.path(), left - a.genes().begin());
 }
 
+std::string told(const FeatureInfo& info, const char* fact) {
+  const auto found = info.facts.find(fact);
+  return found == info.facts.end() ? "not told" : found->second;
+}
+
 }  // namespace
 
 PackSet::PackSet(const std::vector<std::string>& paths) {
@@ -93,6 +98,16 @@ std::string PackSet::features_missing(FeatureKind kind) const {
     // of spot genes the sum is over the values, which are each pack's own
     if (kind == FeatureKind::niche_image && info->checksum != first->checksum)
       return unlike("weights", first->checksum, info->checksum);
+    for (const char* fact : {"encoder", "encoder_config", "precision"})
+      if (told(*first, fact) != told(*info, fact)) return unlike(fact, told(*first, fact), told(*info, fact));
+    // an .npy has none
+    for (const PackReader& other : packs_) {
+      const auto& a = other.features(kind);
+      if (&other == &p) break;
+      if (const auto x = a->facts.find("key"), y = info->facts.find("key");
+          x != a->facts.end() && y != info->facts.end() && x->second != y->second)
+        return unlike("key", x->second, y->second);
+    }
   }
   return "";
 }

@@ -25,6 +25,7 @@ void save(const models::StAlign& model, const optim::Optimizer& optimizer, dist:
   s.state.global_batch = o.global_batch;
   s.state.pack_fingerprint = o.pack_fingerprint;
   s.state.spotniche_version = o.spotniche_version;
+  s.state.extra = o.inputs;
   s.config_json = o.config_json;
   s.model = model_state(model);
   if (ema != nullptr) s.ema = ema->state();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 
 #include "engine/ckpt/checkpoint.h"
@@ -24,6 +25,7 @@ struct LoopOptions {
   std::string pack_fingerprint;
   std::string spotniche_version;
   std::uint64_t seed = 42;
+  std::map<std::string, std::string> inputs;  // what the batches hold, for checkpoints: "extra" of state.json
 };
 
 enum class LoopEnd : std::uint8_t { finished, stopped };

@@ -62,6 +62,7 @@ data::H5ad assemble(const LoadedModel& loaded, const data::PackSet& packs, eval:
   uns["um_per_px"] = packs.pack(0).slides().front().um_per_px;
   uns["weights"] = std::string(weights);
   uns["precision"] = precision;
+  for (const auto& [name, value] : input_facts(packs)) uns[name] = value;
   if (loaded.seed) uns["seed"] = static_cast<std::int64_t>(*loaded.seed);
   return out;
 }
@@ -88,9 +89,9 @@ int run_embed(dist::Comm& world, const std::vector<std::string>& args) {
 
   const LoadedModel loaded = load_model(checkpoint, ema);
   data::PackSet packs(pack_paths);
-  use_spot_features(packs, loaded.model->config());
+  use_spot_features(packs, loaded.model->config(), loaded.spot_gene_key);
   require_fits(loaded.model->config(), loaded.genes, packs, loaded.folder);
-  use_niche_features(world, packs, *loaded.model, {features, false, true, false});
+  use_niche_features(world, packs, *loaded.model, {features, false, true, false, false});
   log::info("embedding {} spots of {} pack(s) with {}", packs.rows(), packs.packs(), loaded.folder);
   eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch, precision.dtype());
   dist::together(world, "embed", [&] {

@@ -84,9 +84,10 @@ int run_encode(dist::Comm& world, const std::vector<std::string>& args) {
   options.add("pack", &packs, "packs from `spotniche prepare`; they are written in place");
   options.add("encoder", &encoder, "what to store");
   options.choices("encoder", {"niche_image", "spot_gene"});
-  options.add("feature-type", &type, "how it is stored");
+  options.add("feature-type", &type, "stored as (--precision: computed in)");
   options.choices("feature-type", {"float32", "float16"});
-  options.add("overwrite", &overwrite, "replace features of other weights or values");
+  options.add("overwrite", &overwrite,
+              "replace features that are complete, or of other weights or values; incomplete ones of the same go on");
   options.section("niche_image");
   options.add(
       "weights", &images.weights,

@@ -90,9 +90,9 @@ int run_evaluate(dist::Comm& world, const std::vector<std::string>& args) {
 
   const LoadedModel loaded = load_model(checkpoint, ema);
   data::PackSet packs(pack_paths);
-  use_spot_features(packs, loaded.model->config());
+  use_spot_features(packs, loaded.model->config(), loaded.spot_gene_key);
   require_fits(loaded.model->config(), loaded.genes, packs, loaded.folder);
-  use_niche_features(world, packs, *loaded.model, {features, false, true, false});
+  use_niche_features(world, packs, *loaded.model, {features, false, true, false, false});
   const eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch, precision.dtype());
   dist::together(world, "evaluate", [&] {
     if (world.rank() != 0) return;
@@ -102,6 +102,7 @@ int run_evaluate(dist::Comm& world, const std::vector<std::string>& args) {
     json["checkpoint_sha256"] = loaded.checksum;
     json["weights"] = ema ? "ema" : "model";
     json["precision"] = precision.name;
+    for (const auto& [name, value] : input_facts(packs)) json[name] = value;
     json["packs"] = pack_paths;
     json["gallery"] = "all spots of the query's slide; ties count against";
     std::array<std::vector<eval::Recall>, 3> groups;

@@ -22,10 +22,11 @@ struct ImportOptions {
   models::Config model;
 };
 
-// Gene names travel with the encoders that were trained on them.
-std::vector<std::string> genes_beside(const models::WeightsLoaded& loaded) {
-  const std::string config = (fs::path(loaded.source).parent_path() / "config.json").string();
-  return fs::exists(config) ? gene_names(config) : std::vector<std::string>();
+// Gene names and the key of spot embeddings travel with the encoders that were trained on them.
+std::string config_beside(const models::WeightsLoaded& loaded, const models::Config& config) {
+  const std::string theirs = (fs::path(loaded.source).parent_path() / "config.json").string();
+  if (!fs::exists(theirs)) return checkpoint_config(config, {});
+  return checkpoint_config(config, gene_names(theirs), trained_spot_gene_key(theirs));
 }
 
 // Loads take either kind of names; here the user said which.
@@ -51,10 +52,9 @@ void import_weights(const ImportOptions& o, Part part, const std::string& names)
                                               {"source", fs::path(read.loaded.source).filename().string()},
                                               {"source_names", names}};
   if (!prefix.empty()) about["checksum"] = models::weights_checksum(read.registry(), prefix);
-  write_model_folder(
-      o.output, tensors,
-      checkpoint_config(o.model, part == Part::model ? genes_beside(read.loaded) : std::vector<std::string>()), about,
-      "");
+  write_model_folder(o.output, tensors,
+                     part == Part::model ? config_beside(read.loaded, o.model) : checkpoint_config(o.model, {}), about,
+                     "");
   log::info("wrote {}: {} tensors of {}; use it with spotniche pretrain --init {}", o.output, tensors.size(),
             read.loaded.source, o.output);
 }

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "engine/ckpt/checkpoint.h"
+#include "engine/ckpt/file.h"
 #include "engine/ckpt/safetensors.h"
 #include "engine/ckpt/sha256.h"
 
@@ -12,9 +13,11 @@ namespace spn::cli {
 
 namespace fs = std::filesystem;
 
-std::string checkpoint_config(const models::Config& config, const std::vector<std::string>& genes) {
+std::string checkpoint_config(const models::Config& config, const std::vector<std::string>& genes,
+                              const std::string& spot_gene_key) {
   auto json = nlohmann::ordered_json::parse(models::to_json(config));
   json["gene_names"] = genes;
+  if (!spot_gene_key.empty()) json["spot_gene_key"] = spot_gene_key;
   return json.dump(2) + "\n";
 }
 
@@ -28,6 +31,12 @@ std::vector<std::string> gene_names(const std::string& config_path) {
     fail_data("model", "{}: expected JSON with a list gene_names, got {}", config_path, e.what());
   }
   return genes;
+}
+
+std::string trained_spot_gene_key(const std::string& config_path) {
+  const auto json = nlohmann::json::parse(ckpt::read_text(config_path), nullptr, false);
+  if (!json.is_object() || !json.contains("spot_gene_key") || !json["spot_gene_key"].is_string()) return "";
+  return json["spot_gene_key"].get<std::string>();
 }
 
 LoadedModel load_model(const std::string& folder, bool ema) {
@@ -47,6 +56,7 @@ LoadedModel load_model(const std::string& folder, bool ema) {
   const std::string text = ckpt::read_text(config_path);
   const models::Config config = models::from_json(text, config_path);
   loaded.genes = gene_names(config_path);
+  loaded.spot_gene_key = trained_spot_gene_key(config_path);
   loaded.model = std::make_unique<models::StAlign>(config, std::nullopt);
   const ckpt::SafetensorsReader reader(weights_path);
   std::map<std::string, Tensor> tensors;

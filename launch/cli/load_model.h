@@ -15,6 +15,7 @@ struct LoadedModel {
   std::string folder;                 // the checkpoint's folder
   std::string checksum;               // SHA-256 of model.safetensors, or of ema.safetensors
   std::vector<std::string> genes;     // the genes it was trained on, in order
+  std::string spot_gene_key;          // of the spot embeddings it was trained on; empty: none, or not known
   std::optional<std::uint64_t> seed;  // of the training run; exports do not know it
 };
 
@@ -22,11 +23,14 @@ struct LoadedModel {
 // --ema-decay. Data error when it does not hold a model, or no averaged weights.
 LoadedModel load_model(const std::string& folder, bool ema = false);
 
-// config.json of a checkpoint: the model's sizes and the names of its genes.
-std::string checkpoint_config(const models::Config& config, const std::vector<std::string>& genes);
+// config.json of a checkpoint: the model's sizes, the names of its genes, the key of its spot embeddings where known.
+std::string checkpoint_config(const models::Config& config, const std::vector<std::string>& genes,
+                              const std::string& spot_gene_key = "");
 
 // "gene_names" of a config.json; empty when it has none. Data error when it is no JSON.
 std::vector<std::string> gene_names(const std::string& config_path);
+// "spot_gene_key" of a config.json; empty when it has none.
+std::string trained_spot_gene_key(const std::string& config_path);
 
 // Data error that says how when the pack's genes or image sizes are not the model's.
 void require_fits(const models::Config& config, const std::vector<std::string>& genes, const data::PackSet& packs,

@@ -3,7 +3,8 @@
 namespace spn::cli {
 
 void Precision::add_to(Options& options) {
-  options.add("precision", &name, "of activations and products; weights, statistics, losses and sums stay fp32");
+  options.add("precision", &name,
+              "what activations and products are computed in; weights, statistics, losses and sums stay fp32");
   options.choices("precision", {"fp32", "bf16"});
 }
 

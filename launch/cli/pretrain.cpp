@@ -120,16 +120,20 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
         "holds them");
   const auto optimizer = o.make_optimizer(model);
   const auto ema = o.make_ema(model);
-  const train::LoopOptions loop =
-      o.loop(sampler.steps_per_epoch(), checkpoint_config(o.model, packs.genes()), packs.fingerprint());
+  train::LoopOptions loop = o.loop(
+      sampler.steps_per_epoch(), checkpoint_config(o.model, packs.genes(), spot_gene_key(packs)), packs.fingerprint());
 
-  std::int64_t first_step = 0;
+  ckpt::State state;
   if (!start.empty()) {
-    dist::together(world, "resume",
-                   [&] { first_step = train::restore(start, model, *optimizer, loop, ema.get()).step; });
+    dist::together(world, "resume", [&] { state = train::restore(start, model, *optimizer, loop, ema.get()); });
   }
-  use_niche_features(world, packs, model,
-                     {o.features, true, !start.empty() || o.start.any(), o.augment_flips || o.augment_stain > 0});
+  const std::int64_t first_step = state.step;
+  use_niche_features(
+      world, packs, model,
+      {o.features, true, !start.empty() || o.start.any(), o.augment_flips || o.augment_stain > 0, !start.empty()});
+  loop.inputs = input_facts(packs);
+  if (!start.empty()) dist::together(world, "resume", [&] { require_same_inputs(start, state.extra, loop.inputs); });
+  o.features = packs.stored().niche_features ? "require" : "never";  // config.cfg repeats what was done
   std::unique_ptr<train::RunLog> run_log;
   dist::together(world, "run log", [&] {
     // auto over a run that was killed before its first checkpoint starts that run again

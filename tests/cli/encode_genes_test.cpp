@@ -153,6 +153,26 @@ TEST(EncodeGenes, PrecomputedModelsReadThem) {
   expect(run_binary(pretrain(made.pack, made.folder / "r3", "")), 0, {});
 }
 
+TEST(EncodeGenes, AnotherKeyIsAnotherEmbedding) {
+  Made made;
+  made.content.obsm["X_other"] = made.content.obsm["X_scGPT"];
+  data::write_h5ad(made.h5ad, made.content);
+  ASSERT_EQ(run_binary(made.encode()).status, 0);
+  const std::string run = made.folder / "run", precomputed = " --spot-gene-encoder precomputed";
+  ASSERT_EQ(run_binary(pretrain(made.pack, run, precomputed)).status, 0);
+  EXPECT_NE(test::read_text(run + "/checkpoints/step-00000004/config.json").find("\"spot_gene_key\": \"X_scGPT\""),
+            std::string::npos);
+  const std::string embed =
+      "embed --checkpoint '" + run + "' --pack '" + made.pack + "' --output '" + (made.folder / "o.h5ad") + "'";
+  ASSERT_EQ(run_binary(embed).status, 0);
+  // the same width and shape, another program's: only the key tells
+  ASSERT_EQ(run_binary(made.encode(" --key X_other --overwrite")).status, 0);
+  expect(run_binary(embed), 3, {"are X_other", "was trained on X_scGPT"});
+  expect(run_binary("evaluate --checkpoint '" + run + "' --pack '" + made.pack + "' --output '" + (made.folder / "e") +
+                    "'"),
+         3, {"are X_other", "was trained on X_scGPT"});
+}
+
 TEST(EncodeGenes, OfAnnDataAndNumPyFiles) {
   SPN_FIND_PYTHON(python, "anndata, numpy, pandas");
   const Made made;

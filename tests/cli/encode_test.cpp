@@ -236,6 +236,64 @@ TEST(Encode, ARunOnFeaturesIsResumedExactly) {
   for (std::size_t i = 0; i < z[0].size(); ++i) ASSERT_TRUE(std::abs(z[0][i] - z[1][i]) <= 1e-5) << i;
 }
 
+// Nothing that comes later changes what a run reads: not features that were encoded meanwhile, not another precision.
+TEST(Encode, ARunGoesOnWithWhatItBeganWith) {
+  const test::TempFolder folder;
+  const std::string pack = copy_pack(folder, "p.h5"), run = folder / "run", of_features = folder / "cached";
+  expect(pretrain(pack, run, " --steps 2"), 0, {});
+  ASSERT_EQ(run_binary(encode_args(pack, kVit)).status, 0);
+  const std::string before = test::read_text(run + "/metrics.jsonl");
+  expect(pretrain(pack, run, " --steps 4"), 2, {"was trained on niche images", "--features never goes on as before"});
+  expect(pretrain(pack, run, " --steps 4 --features require"), 2, {"--features never"});
+  EXPECT_TRUE(test::read_text(run + "/metrics.jsonl") == before);
+  const auto on = pretrain(pack, run, " --steps 4 --features never");
+  expect(on, 0, {"resuming from"});
+  EXPECT_EQ(on.text.find("in their place"), std::string::npos);
+  EXPECT_NE(test::read_text(run + "/config.cfg").find("\nfeatures = never\n"), std::string::npos);
+
+  const std::string sum = data::PackReader(pack).features(FeatureKind::niche_image)->checksum;
+  expect(pretrain(pack, of_features, " --steps 2"), 0,
+         {"warning: the niche gets no augmentation", "--features never trains on augmented"});
+  EXPECT_NE(test::read_text(of_features + "/config.cfg").find("\nfeatures = require\n"), std::string::npos);
+  const std::string state = test::read_text(of_features + "/checkpoints/step-00000002/state.json");
+  for (const std::string& word : {std::string("\"features\""), sum, std::string("\"fp32\"")})
+    EXPECT_NE(state.find(word), std::string::npos) << word << " in " << state;
+  expect(pretrain(pack, of_features, " --steps 4 --features never"), 2,
+         {"was trained on niche features", "--features require goes on as before"});
+  expect(pretrain(pack, of_features, " --steps 3"), 0, {"in their place"});
+  ASSERT_EQ(run_binary(encode_args(pack, " --precision bf16 --overwrite" + std::string(kVit))).status, 0);
+  expect(pretrain(pack, of_features, " --steps 4"), 2, {"niche_features_precision fp32", "bf16", "encode them as"});
+
+  // what was read stands beside what came of it
+  const std::string tail = "' --pack '" + pack + "' --output '" + folder.path() + "/";
+  ASSERT_EQ(run_binary("evaluate --checkpoint '" + of_features + tail + "e'").status, 0);
+  const std::string metrics = test::read_text(folder / "e/metrics.json");
+  for (const std::string& word : {std::string("\"niche_input\": \"features\""), sum, std::string("\"bf16\"")})
+    EXPECT_NE(metrics.find(word), std::string::npos) << word << " in " << metrics;
+  ASSERT_EQ(run_binary("embed --checkpoint '" + of_features + tail + "o.h5ad'").status, 0);
+  ASSERT_EQ(run_binary("embed --features never --checkpoint '" + of_features + tail + "i.h5ad'").status, 0);
+  const auto cached = data::h5::File::open(folder / "o.h5ad"), plain = data::h5::File::open(folder / "i.h5ad");
+  const std::string uns = "/uns/spotniche/niche_";
+  EXPECT_TRUE(cached.has(uns + "input") && plain.has(uns + "input"));
+  for (const char* name : {"features_checksum", "features_precision", "features_type"}) {
+    EXPECT_TRUE(cached.has(uns + name)) << name;
+    EXPECT_FALSE(plain.has(uns + name)) << name;
+  }
+  EXPECT_NE(test::read_text(folder / "o.h5ad").find(sum), std::string::npos);
+}
+
+TEST(Encode, PacksWithFeaturesOfUnlikePrecisionAreRefused) {
+  const test::TempFolder folder;
+  const std::string one = copy_pack(folder, "one.h5"), two = folder / "two.h5";
+  fs::copy_file(made_data().held_out_pack, two);
+  ASSERT_EQ(run_binary(encode_args(one, kVit)).status, 0);
+  ASSERT_EQ(run_binary(encode_args(two, " --precision bf16" + std::string(kVit))).status, 0);
+  const std::string both = one + "' --pack '" + two;
+  expect(pretrain(both, folder / "run", " --steps 1 --features require"), 3, {"precision fp32 and bf16", "two.h5"});
+  ASSERT_EQ(run_binary(encode_args(two, " --overwrite" + std::string(kVit))).status, 0);
+  expect(pretrain(both, folder / "run", " --steps 1 --features require"), 0, {"in their place"});
+}
+
 TEST(Encode, WeightsOfACheckpointGiveItsOwnFeatures) {
   const test::TempFolder folder;
   ASSERT_EQ(pretrain(made_data().train_pack, folder / "run", " --steps 2 --seed 9").status, 0);
@@ -287,7 +345,7 @@ TEST(Encode, OtherWeightsAreRefusedWithBothSums) {
   EXPECT_FALSE(fs::exists(folder / "o"));
 }
 
-TEST(Encode, FeaturesInPartAreNotReadAndSaidSo) {
+TEST(Encode, FeaturesInPartAreRefused) {
   const test::TempFolder folder;
   const std::string pack = copy_pack(folder, "p.h5");
   ASSERT_EQ(run_binary(encode_args(pack, " --batch 8" + std::string(kVit))).status, 0);
@@ -297,7 +355,10 @@ TEST(Encode, FeaturesInPartAreNotReadAndSaidSo) {
     file.write_rows(data::feature_blocks(FeatureKind::niche_image), data::h5::Type::u8, &none, 5, 1);
     file.close();
   }
-  expect(pretrain(pack, folder / "a", " --steps 1"), 0, {"niche features are not read", "11 of 12 blocks of 8 rows"});
+  expect(pretrain(pack, folder / "a", " --steps 1"), 3,
+         {"11 of 12 blocks of 8 rows", "give spotniche encode once more", "--features never"});
+  EXPECT_FALSE(fs::exists(folder / "a"));
+  expect(pretrain(pack, folder / "a", " --steps 1 --features never"), 0, {});
   expect(pretrain(pack, folder / "b", " --steps 1 --features require"), 3, {"11 of 12 blocks of 8 rows", "encode"});
   expect(pretrain(made_data().train_pack, folder / "c", " --steps 1 --features require"), 3, {"has no niche_image"});
   // a pack without features says nothing about them
