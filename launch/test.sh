@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Builds spotniche and runs all its tests; installs what is missing first.
-# usage: launch/test.sh [--quick] [--sanitizers] [--tidy] [--no-python]
+# usage: launch/test.sh [--quick | --slow] [--sanitizers] [--tidy] [--no-python]
 #   --quick       release build and the unit tests only
+#   --slow        release build and the full-size model against PyTorch alone: minutes, 12 GiB, and torch, timm and
+#                 torchvision in the Python environment (SPN_PYTHON, else .venv)
 #   --sanitizers  the unit tests once more, built with AddressSanitizer and UndefinedBehaviorSanitizer
 #   --tidy        clang-tidy over all sources too (many minutes on two cores)
 #   --no-python   no Python environment; what compares with Python is skipped, loudly
@@ -10,14 +12,15 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/local/common.sh"
 
-quick=0 sanitizers=0 tidy=0 install=(--for test)
+quick=0 slow=0 sanitizers=0 tidy=0 install=(--for test)
 for option in "$@"; do
   case $option in
     --quick) quick=1 install=(--for build) ;;
+    --slow) slow=1 ;;
     --sanitizers) sanitizers=1 ;;
     --tidy) tidy=1 install=(--for tidy) ;;
     --no-python) install+=(--no-python) ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *) die "unknown option $option; --help lists them" ;;
   esac
 done
@@ -81,6 +84,11 @@ check build.log "release build" build release
 say "Tests"
 if [ "$quick" = 1 ]; then
   tests "$BUILD" unit '^unit$'
+  finish
+fi
+if [ "$slow" = 1 ]; then
+  [ -n "${SPN_REQUIRE_PYTHON:-}" ] || skip "without a Python environment of ours the comparison may be skipped"
+  tests "$BUILD" slow '^slow$'
   finish
 fi
 tests "$BUILD" release '^(unit|data|dist|cli)$'

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "engine/core/commas.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/pool.h"
 #include "engine/ops/shape.h"
@@ -11,12 +12,6 @@ namespace {
 
 constexpr double kMaxInverseTemperature = 100;  // CLIP's clamp
 constexpr std::int64_t kAdapterPx = 224;
-
-std::string with_commas(std::int64_t n) {
-  std::string s = std::to_string(n);
-  for (int i = static_cast<int>(s.size()) - 3; i > 0; i -= 3) s.insert(static_cast<std::size_t>(i), ",");
-  return s;
-}
 
 }  // namespace
 

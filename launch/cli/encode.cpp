@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <iostream>
 
-#include "engine/ckpt/checkpoint.h"
 #include "engine/ckpt/file.h"
+#include "launch/cli/checkpoint_files.h"
 #include "launch/cli/command.h"
 #include "launch/cli/model_options.h"
 #include "launch/cli/options.h"
@@ -36,11 +36,7 @@ constexpr VitKey kVitKeys[] = {
 
 // Weights in a folder of ours bring their own sizes; a run directory stands for its newest checkpoint.
 void adopt_folder(const Options& options, EncodeImages& o) {
-  if (fs::exists(fs::path(o.weights) / "checkpoints")) {
-    const auto newest = ckpt::find_latest(o.weights);
-    if (!newest) fail_data("encode", "{} holds no whole checkpoint yet", o.weights);
-    o.weights = *newest;
-  }
+  o.weights = resolve_checkpoint(o.weights);
   const std::string path = (fs::path(o.weights) / "config.json").string();
   if (!fs::exists(path)) return;
   const std::string text = ckpt::read_text(path);

@@ -9,6 +9,7 @@
 #include "engine/ckpt/checkpoint.h"
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
+#include "launch/cli/checkpoint_files.h"
 #include "launch/cli/command.h"
 #include "launch/cli/load_model.h"
 #include "launch/cli/model_card.h"
@@ -29,12 +30,7 @@ struct ExportOptions {
 
 // The folder with config.json and whole weights: a checkpoint, or what import wrote.
 std::string find_folder(const std::string& given) {
-  std::string folder = given;
-  if (fs::exists(fs::path(given) / "checkpoints")) {
-    const auto newest = ckpt::find_latest(given);
-    if (!newest) fail_data("export", "{} holds no whole checkpoint yet", given);
-    folder = *newest;
-  }
+  const std::string folder = resolve_checkpoint(given);
   if (!fs::exists(fs::path(folder) / "config.json"))
     fail_data("export",
               "{}: expected config.json and model.safetensors; give a checkpoint, a run directory or a folder "
@@ -92,16 +88,6 @@ std::string encoder_config(Part part, const models::Config& c, bool layer_scale,
   return j.dump();
 }
 
-// The averages of what was trained take the place of its last values.
-void use_averages(const PartOfModel& read, const std::string& folder) {
-  const std::string path = folder + "/ema.safetensors";
-  if (!fs::exists(path))
-    fail_data("export", "{}: expected ema.safetensors, got none; leave --ema out, or train with --ema-decay", folder);
-  const ckpt::SafetensorsReader averages(path);
-  for (const auto& e : read.registry().entries())
-    if (averages.contains(e.name)) averages.load_into(e.name, e.value());
-}
-
 void export_model(const ExportOptions& o, Part part, const std::string& names) {
   require_replaceable("export", o.output);
   const std::string folder = find_folder(o.checkpoint), config_path = folder + "/config.json";
@@ -110,8 +96,10 @@ void export_model(const ExportOptions& o, Part part, const std::string& names) {
   facts.config = models::from_json(config_json, config_path);
   const PartOfModel read = read_part(part, facts.config, folder);
   require_whole(read, part);
-  if (o.ema) use_averages(read, folder);
   const std::string prefix = prefix_of(part);
+  if (o.ema) facts.ema = use_averages(read.registry(), folder, prefix) > 0;
+  if (o.ema && !facts.ema)
+    log::warn("--ema: {} was frozen in that run, so it has no averages; its weights are those of the model", o.part);
   auto tensors = tensors_of(read, names == "spotniche" ? "" : prefix);
   for (const std::string& pattern : o.leave_out)
     if (std::erase_if(tensors, [&](const auto& t) { return fnmatch(pattern.c_str(), t.name.c_str(), 0) == 0; }) == 0)
@@ -128,27 +116,27 @@ void export_model(const ExportOptions& o, Part part, const std::string& names) {
   for (const auto& t : tensors) facts.parameters += t.tensor.numel();
   if (part != Part::model) facts.checksum = models::weights_checksum(read.registry(), prefix);
   facts.left_out = o.leave_out;
-  facts.ema = o.ema;
   try {
     gather_run(folder, facts);
   } catch (const nlohmann::json::exception& e) {
     fail_data("export", "{}: state.json, config.json or the run's .jsonl files are not as spotniche writes them: {}",
               folder, e.what());
   }
-  std::map<std::string, std::string> about = {{"made_by", "export"},
-                                              {"spotniche_version", version()},
-                                              {"part", o.part},
-                                              {"names", names},
-                                              {"weights", o.ema ? "ema" : "model"}};
+  nlohmann::json about = {
+      {"made_by", "export"}, {"spotniche_version", version()},         {"part", o.part},
+      {"names", names},      {"weights", facts.ema ? "ema" : "model"}, {"sources", nlohmann::json::array()}};
+  for (const Source& s : facts.sources)
+    about["sources"].push_back(
+        {{"option", s.option}, {"source", s.file}, {"checksum", s.checksum}, {"made_from", s.made_from}});
   if (!facts.checksum.empty()) about["checksum"] = facts.checksum;
   write_model_folder(o.output, tensors,
                      names == "spotniche" ? config_json : encoder_config(part, facts.config, facts.layer_scale, has_fc),
                      about, model_card(facts));
-  for (const CardSource& source : facts.sources)
+  for (const Source& source : facts.sources)
     log::warn(
-        "the run began with --{} {}: its licence decides whether this folder may be passed on (README.md; "
-        "--leave-out PATTERN leaves tensors out)",
-        source.option, source.file);
+        "made from {}: its licence decides whether this folder may be passed on (README.md; --leave-out PATTERN "
+        "leaves tensors out)",
+        text_of({source}));
   log::info("wrote {}: {} tensors of {}, with config.json and README.md", o.output, tensors.size(), read.loaded.source);
 }
 

@@ -1,4 +1,6 @@
 // import: weights in timm's, torchvision's or our names -> a folder in our names that pretrain --init reads.
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
@@ -10,6 +12,7 @@
 #include "launch/cli/load_model.h"
 #include "launch/cli/model_folder.h"
 #include "launch/cli/model_options.h"
+#include "launch/cli/sources.h"
 #include "launch/cli/version.h"
 
 namespace spn::cli {
@@ -46,11 +49,14 @@ void import_weights(const ImportOptions& o, Part part, const std::string& names)
   const PartOfModel read = read_part(part, o.model, o.weights);
   for (const auto& note : read.loaded.notes) log::info("{}", note);
   const auto tensors = tensors_of(read, "");
-  std::map<std::string, std::string> about = {{"made_by", "import"},
-                                              {"spotniche_version", version()},
-                                              {"part", o.part},
-                                              {"source", fs::path(read.loaded.source).filename().string()},
-                                              {"source_names", names}};
+  const fs::path source = fs::absolute(read.loaded.source);
+  nlohmann::json about = {{"made_by", "import"},
+                          {"spotniche_version", version()},
+                          {"part", o.part},
+                          {"source", short_path(source.string())},
+                          {"source_names", names}};
+  if (const auto made_from = sources_of(source.parent_path().string()); !made_from.empty())
+    about["made_from"] = text_of(made_from);
   if (!prefix.empty()) about["checksum"] = models::weights_checksum(read.registry(), prefix);
   write_model_folder(o.output, tensors,
                      part == Part::model ? config_beside(read.loaded, o.model) : checkpoint_config(o.model, {}), about,

@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "engine/ckpt/file.h"
+#include "engine/core/commas.h"
 #include "engine/train/cost.h"
 #include "launch/cli/inspect.h"
 #include "launch/cli/model_options.h"
@@ -26,12 +27,6 @@ models::Config read_model_config(const std::string& path) {
   options.parse({"--config", path}, std::cout);
   config.validate();
   return config;
-}
-
-std::string grouped(std::int64_t n) {
-  std::string s = std::to_string(n);
-  for (int i = static_cast<int>(s.size()) - 3; i > 0; i -= 3) s.insert(static_cast<std::size_t>(i), ",");
-  return s;
 }
 
 std::string megaflops(double flops) { return fmt::format("{:.3f}", flops / 1e6); }
@@ -72,8 +67,8 @@ void inspect_model(const std::string& path, const train::CostOptions& options, b
   fmt::print(out, "  {:<13} {:>13} {:>13} {:>14} {:>14} {:>13}  {}\n", "part", "parameters", "trained", "MFLOP forward",
              "MFLOP backward", "activations", "shapes");
   const auto line = [&](const train::PartCost& p) {
-    fmt::print(out, "  {:<13} {:>13} {:>13} {:>14} {:>14} {:>13}  {}\n", p.name, grouped(p.parameters),
-               grouped(p.trained), megaflops(p.forward_flops), megaflops(p.backward_flops),
+    fmt::print(out, "  {:<13} {:>13} {:>13} {:>14} {:>14} {:>13}  {}\n", p.name, with_commas(p.parameters),
+               with_commas(p.trained), megaflops(p.forward_flops), megaflops(p.backward_flops),
                mebibytes(p.activation_bytes), p.shapes);
   };
   for (const auto& p : cost.parts) line(p);

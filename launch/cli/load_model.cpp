@@ -8,6 +8,7 @@
 #include "engine/ckpt/file.h"
 #include "engine/ckpt/safetensors.h"
 #include "engine/ckpt/sha256.h"
+#include "launch/cli/checkpoint_files.h"
 
 namespace spn::cli {
 
@@ -41,13 +42,7 @@ std::string trained_spot_gene_key(const std::string& config_path) {
 
 LoadedModel load_model(const std::string& folder, bool ema) {
   LoadedModel loaded;
-  loaded.folder = folder;
-  if (fs::exists(fs::path(folder) / "checkpoints")) {
-    const auto newest = ckpt::find_latest(folder);
-    if (!newest)
-      fail_data("checkpoint", "{} holds no whole checkpoint yet; train longer or name another folder", folder);
-    loaded.folder = *newest;
-  }
+  loaded.folder = resolve_checkpoint(folder);
   const std::string config_path = (fs::path(loaded.folder) / "config.json").string();
   const std::string weights_path = (fs::path(loaded.folder) / "model.safetensors").string();
   if (!fs::exists(config_path) || !fs::exists(weights_path))
@@ -61,17 +56,9 @@ LoadedModel load_model(const std::string& folder, bool ema) {
   const ckpt::SafetensorsReader reader(weights_path);
   std::map<std::string, Tensor> tensors;
   for (const auto& [name, info] : reader.tensors()) tensors.emplace(name, reader.load(name));
-  std::string source = weights_path;
-  if (ema) {  // of what was trained; frozen parameters are the model's
-    source = (fs::path(loaded.folder) / "ema.safetensors").string();
-    if (!fs::exists(source))
-      fail_data("checkpoint", "{}: expected ema.safetensors, got none; leave --ema out, or train with --ema-decay",
-                loaded.folder);
-    const ckpt::SafetensorsReader average(source);
-    for (const auto& [name, info] : average.tensors()) tensors.insert_or_assign(name, average.load(name));
-  }
-  loaded.model->registry().load(tensors, source);
-  loaded.checksum = ckpt::sha256_file(source);
+  loaded.model->registry().load(tensors, weights_path);
+  if (ema) (void)use_averages(loaded.model->registry(), loaded.folder);
+  loaded.checksum = ckpt::sha256_file(ema ? averages_path(loaded.folder) : weights_path);
   const std::string state_path = (fs::path(loaded.folder) / "state.json").string();
   if (fs::exists(state_path)) {
     const auto state = nlohmann::json::parse(ckpt::read_text(state_path), nullptr, false);

@@ -12,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::string text_of(const json& v) { return v.is_string() ? v.get<std::string>() : v.dump(); }
+std::string as_text(const json& v) { return v.is_string() ? v.get<std::string>() : v.dump(); }
 
 // Lines of a .jsonl that are whole.
 template <class F>
@@ -24,8 +24,11 @@ void each_line(const fs::path& path, F&& f) {
 
 std::string row(const std::string& what, const std::string& value) { return fmt::format("| {} | {} |\n", what, value); }
 
-std::string origin(const CardSource& source) {
-  return source.option == "import" ? "Imported from" : fmt::format("The run began with `--{}`", source.option);
+std::string origin(const Source& source) {
+  if (source.option == "import") return "Imported from";
+  if (source.option == "niche-features") return "In place of niche images the run read features of the packs, by";
+  if (source.option == "spot-features") return "Spot genes were read as embeddings of the packs, from";
+  return fmt::format("The run began with `--{}`", source.option);
 }
 
 std::string how_to_load(const CardFacts& f) {
@@ -58,11 +61,12 @@ std::string licences(const CardFacts& f) {
   std::string s =
       "Whoever trained this model says under which licence it is passed on. It cannot be freer than what it was made "
       "from:\n\n";
-  for (const CardSource& source : f.sources)
+  for (const Source& source : f.sources) {
     s += fmt::format(
-        "- The run began with weights read by `--{}` from `{}`: their licence applies to this folder as "
-        "far as it holds them, or what was trained from them.\n",
-        source.option, source.file);
+        "- {} `{}`: its licence applies to this folder as far as it holds it, or what was trained from it.\n",
+        origin(source), source.file);
+    if (!source.made_from.empty()) s += fmt::format("  That was itself made from {}.\n", source.made_from);
+  }
   for (const std::string& pattern : f.left_out)
     s += fmt::format("- Tensors `{}` were left out of this folder.\n", pattern);
   return s +
@@ -87,13 +91,10 @@ void gather_run(const std::string& checkpoint, CardFacts& f) {
     f.seed = j.value("seed", std::uint64_t{0});
     f.training_version = j.value("spotniche_version", std::string());
   }
-  // a folder of `import`: no run, but a file that it came from
+  f.sources = sources_of(checkpoint);
+  // a folder of `import` or `export` lies in no run
   std::ifstream config(fs::path(checkpoint) / "config.json");
-  const json about = json::parse(config, nullptr, false).value("spotniche_folder", json::object());
-  if (about.is_object() && about.value("made_by", "") == "import") {
-    f.sources.push_back({"import", about.value("source", ""), about.value("checksum", "")});
-    return;
-  }
+  if (const json j = json::parse(config, nullptr, false); j.is_object() && j.contains("spotniche_folder")) return;
   // RUN_DIR/checkpoints/step-N
   const fs::path run = fs::absolute(checkpoint).lexically_normal() / ".." / "..";
   each_line(run / "events.jsonl", [&](const json& j) {
@@ -101,20 +102,15 @@ void gather_run(const std::string& checkpoint, CardFacts& f) {
     if (kind == "data") {
       f.data.clear();
       for (const char* key : {"packs", "slides", "pairs", "genes", "species", "technologies", "fingerprint"})
-        if (const std::string text = j.contains(key) ? text_of(j[key]) : ""; !text.empty())
+        if (const std::string text = j.contains(key) ? as_text(j[key]) : ""; !text.empty())
           f.data.emplace_back(key, text);
-    } else if (kind == "start") {
-      f.sources.clear();  // a run that was begun anew in the same folder
-    } else if (kind == "weights") {
-      f.sources.push_back(
-          {j.value("option", ""), fs::path(j.value("source", "")).filename().string(), j.value("checksum", "")});
     }
   });
   each_line(run / "metrics.jsonl", [&](const json& j) {
     if (f.step < 0 || j.value("step", std::int64_t{-2}) != f.step) return;
     f.losses.clear();
     for (const char* key : {"loss", "loss_spot", "loss_niche", "loss_cross", "acc_spot", "acc_niche", "acc_cross"})
-      if (j.contains(key)) f.losses.emplace_back(key, text_of(j[key]));
+      if (j.contains(key)) f.losses.emplace_back(key, as_text(j[key]));
   });
 }
 
@@ -145,9 +141,10 @@ std::string model_card(const CardFacts& f) {
   if (f.data.empty()) s += "Not known: the run's events.jsonl does not say, or was not beside the checkpoint.\n";
   if (!f.data.empty()) s += "| | |\n|---|---|\n";
   for (const auto& [key, value] : f.data) s += row(key, value);
-  for (const CardSource& source : f.sources)
-    s += fmt::format("\n{} `{}`{}.\n", origin(source), source.file,
-                     source.checksum.empty() ? "" : ", checksum " + source.checksum);
+  for (const Source& source : f.sources)
+    s += fmt::format("\n{} `{}`{}{}.\n", origin(source), source.file,
+                     source.checksum.empty() ? "" : ", checksum " + source.checksum,
+                     source.made_from.empty() ? "" : ", made from " + source.made_from);
   s += "\n## Losses at the last step\n\n";
   if (f.losses.empty()) s += "Not known: no metrics.jsonl with that step was beside the checkpoint.\n";
   if (!f.losses.empty()) s += "| | |\n|---|---|\n";

@@ -6,13 +6,9 @@
 #include <vector>
 
 #include "engine/models/config.h"
+#include "launch/cli/sources.h"
 
 namespace spn::cli {
-
-// What was read at the start of the run: "niche-image-weights", "model.safetensors", checksum.
-struct CardSource {
-  std::string option, file, checksum;
-};
 
 struct CardFacts {
   std::string title, part, names;
@@ -24,7 +20,7 @@ struct CardFacts {
   std::uint64_t seed = 0;
   // From events.jsonl and metrics.jsonl of the run; empty: not known. Rows of a table.
   std::vector<std::pair<std::string, std::string>> data, losses;
-  std::vector<CardSource> sources;
+  std::vector<Source> sources;
   std::vector<std::string> left_out;  // patterns
   models::Config config;
   bool layer_scale = true;  // of an exported ViT

@@ -52,8 +52,7 @@ void require_replaceable(const std::string& command, const std::string& folder) 
 }
 
 void write_model_folder(const std::string& folder, const std::vector<ckpt::NamedTensor>& tensors,
-                        const std::string& config_json, const std::map<std::string, std::string>& about,
-                        const std::string& readme) {
+                        const std::string& config_json, const nlohmann::json& about, const std::string& readme) {
   const std::string final = plain(folder), aside = final + ".spotniche-tmp";
   auto config = nlohmann::ordered_json::parse(config_json);
   config[kMark] = about;

@@ -1,7 +1,8 @@
 // A folder in the Hugging Face layout (model.safetensors, config.json, README.md): what import and export write.
 #pragma once
 
-#include <map>
+#include <nlohmann/json_fwd.hpp>
+
 #include <string>
 #include <vector>
 
@@ -18,8 +19,7 @@ void require_replaceable(const std::string& command, const std::string& folder);
 // Written aside, synced, renamed. config_json gets "spotniche_folder" = about, by which the folder is known as ours.
 // readme empty: none.
 void write_model_folder(const std::string& folder, const std::vector<ckpt::NamedTensor>& tensors,
-                        const std::string& config_json, const std::map<std::string, std::string>& about,
-                        const std::string& readme);
+                        const std::string& config_json, const nlohmann::json& about, const std::string& readme);
 
 enum class Part : std::uint8_t { model, niche_image, spot_image };
 Part parse_part(const std::string& text);

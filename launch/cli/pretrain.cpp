@@ -11,11 +11,13 @@
 #include "engine/dist/together.h"
 #include "engine/train/loop.h"
 #include "launch/cli/batches.h"
+#include "launch/cli/checkpoint_files.h"
 #include "launch/cli/command.h"
 #include "launch/cli/features.h"
 #include "launch/cli/load_model.h"
 #include "launch/cli/pretrain_options.h"
 #include "launch/cli/signals.h"
+#include "launch/cli/sources.h"
 #include "launch/cli/threads.h"
 #include "launch/cli/version.h"
 
@@ -54,13 +56,21 @@ std::string choose_start(dist::Comm& world, const PretrainOptions& o) {
     if (o.resume == "auto") {
       start = ckpt::find_latest(o.output).value_or("");
     } else {
-      start = o.resume;
-      if (fs::exists(fs::path(o.resume) / "checkpoints")) start = ckpt::find_latest(o.resume).value_or("");
-      if (start.empty() || !fs::exists(start))
-        fail_data("resume", "{} holds no whole checkpoint; give a folder step-NNNNNNNN or a run directory", o.resume);
+      start = resolve_checkpoint(o.resume);
+      if (!fs::exists(start))
+        fail_data("resume", "no such folder {}; give a folder step-NNNNNNNN or a run directory", o.resume);
     }
   });
   return dist::all_gather_strings(world, start)[0];
+}
+
+// A checkpoint of this run, not of another one that goes on here.
+bool is_own(const std::string& start, const std::string& output) {
+  std::error_code none;
+  const fs::path own = fs::weakly_canonical(output, none) / "checkpoints";
+  fs::path folder = fs::weakly_canonical(start, none);
+  if (!folder.has_filename()) folder = folder.parent_path();
+  return folder.parent_path() == own;
 }
 
 std::string host_name() {
@@ -158,8 +168,14 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
                                                        {"checkpoint", start},
                                                        {"niche_features", std::int64_t{packs.stored().niche_features}},
                                                        {"parameters", model.registry().count()}});
-  if (start.empty()) run_log->event("data", data_fields(packs));
+  // a run that goes on elsewhere takes along what it learned from
+  if (start.empty() || !is_own(start, o.output)) {
+    run_log->event("data", data_fields(packs));
+    if (!start.empty())
+      for (const Source& s : sources_of(start)) run_log->event("weights", event_of(s));
+  }
   for (const ReadWeights& w : read) run_log->event("weights", w.event());
+  for (const Source& s : sources_of_features(packs)) run_log->event("weights", event_of(s));
 
   try {
     train::Trainer trainer(model, *optimizer, world, o.trainer(), o.global_batch / world.size());

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "engine/ckpt/checkpoint.h"
 #include "engine/core/log.h"
+#include "launch/cli/checkpoint_files.h"
 #include "launch/cli/load_model.h"
+#include "launch/cli/sources.h"
 
 namespace spn::cli {
 namespace {
@@ -35,13 +36,6 @@ void require_genes(const models::WeightsLoaded& loaded, const std::vector<std::s
         loaded.source, theirs.size(), *at);
 }
 
-std::string newest_of(const std::string& path) {
-  if (!fs::exists(fs::path(path) / "checkpoints")) return path;
-  const auto newest = ckpt::find_latest(path);
-  if (!newest) fail_data("weights", "--init {}: the run directory holds no whole checkpoint", path);
-  return *newest;
-}
-
 }  // namespace
 
 void add_start_options(Options& t, StartWeights& w) {
@@ -56,11 +50,10 @@ void add_start_options(Options& t, StartWeights& w) {
 std::map<std::string, train::EventValue> ReadWeights::event() const {
   std::string notes;
   for (const auto& n : loaded.notes) notes += (notes.empty() ? "" : "; ") + n;
-  return {{"option", option},
-          {"source", loaded.source},
-          {"tensors", loaded.tensors},
-          {"notes", notes},
-          {"checksum", checksum}};
+  return {
+      {"option", option},          {"source", fs::absolute(loaded.source).lexically_normal().string()},
+      {"tensors", loaded.tensors}, {"notes", notes},
+      {"checksum", checksum},      {"made_from", text_of(sources_of(fs::path(loaded.source).parent_path().string()))}};
 }
 
 std::vector<ReadWeights> read_start_weights(models::StAlign& model, const StartWeights& w,
@@ -68,7 +61,7 @@ std::vector<ReadWeights> read_start_weights(models::StAlign& model, const StartW
   nn::Registry& registry = model.registry();
   std::vector<ReadWeights> read;
   if (!w.init.empty()) {
-    read.push_back({"init", models::load_ours(registry, newest_of(w.init)), ""});
+    read.push_back({"init", models::load_ours(registry, resolve_checkpoint(w.init)), ""});
     require_genes(read.back().loaded, genes);
   }
   if (!w.niche_image.empty())

@@ -147,6 +147,25 @@ TEST(Pretrain, MicroBatchesChangeMemoryNotTheResult) {
   }
 }
 
+TEST(Pretrain, ActivationCheckpointingChangesMemoryNotTheResult) {
+  const test::TempFolder folder;
+  for (const std::string micro : {"0", "8"}) {
+    const std::string plain = folder / ("plain" + micro), again = folder / ("again" + micro);
+    const std::string options = "--steps 4 --warmup-steps 1 --niche-gene-blocks 4 --micro-batch " + micro;
+    auto ran = pretrain(plain, options);
+    ASSERT_EQ(ran.status, 0) << ran.text;
+    ran = pretrain(again, options + " --activation-checkpointing");
+    ASSERT_EQ(ran.status, 0) << ran.text;
+    const auto want = test::read_metrics(plain), got = test::read_metrics(again);
+    ASSERT_EQ(want.size(), 4U);
+    ASSERT_EQ(got.size(), want.size());
+    for (std::size_t i = 0; i < want.size(); ++i)
+      for (const char* key : {"loss", "loss_spot", "loss_niche", "loss_cross", "acc_cross", "grad_norm"})
+        EXPECT_EQ(got[i].at(key), want[i].at(key)) << "--micro-batch " << micro << " step " << i + 1 << " " << key;
+    EXPECT_LT(got.back().at("mem_bytes"), want.back().at("mem_bytes")) << "--micro-batch " << micro;
+  }
+}
+
 TEST(Pretrain, ConfigurationFileRepeatsTheRun) {
   const test::TempFolder folder;
   ASSERT_EQ(

@@ -146,6 +146,78 @@ TEST(StartWeights, EncodersFromTimmAndTorchvisionNames) {
   EXPECT_EQ(events(folder / "run", "weights").size(), 2U);
 }
 
+// The licence of weights follows what is made from them: through runs, exports and packs.
+TEST(StartWeights, SourcesAreNamedByWhatIsMadeFromThem) {
+  const test::TempFolder folder;
+  fs::create_directory(folder / "uni");
+  write(folder / "uni/model.safetensors", below(test::read_weights(trained()), "niche_image.backbone."));
+  const auto run = [](const std::string& args) {
+    const auto ran = run_binary(args);
+    EXPECT_EQ(ran.status, 0) << args << "\n" << ran.text;
+  };
+  const auto card = [&](const std::string& from, const std::string& more = "") {
+    run("export --checkpoint '" + from + "' --output '" + (folder / "out") + "' " + more);
+    const std::string text = test::read_text(folder / "out/README.md");
+    EXPECT_EQ(text.find(folder.path()), std::string::npos) << "paths of this machine in a public card";
+    return text;
+  };
+  auto ran = pretrain(folder / "run", "--vit-frozen --ema-decay 0.5 --niche-image-weights '" + (folder / "uni") + "'");
+  ASSERT_EQ(ran.status, 0) << ran.text;
+  const std::string sum = events(folder / "run", "weights").at(0).at("checksum");
+  std::string text = card(folder / "run");
+  EXPECT_NE(text.find("`--niche-image-weights` `uni/model.safetensors`, checksum " + sum), std::string::npos) << text;
+
+  // a run that begins with the export, and what is exported of it
+  const std::string known = "niche-image-weights uni/model.safetensors (checksum " + sum + ")";
+  ran = pretrain(folder / "second", "--vit-frozen --init '" + (folder / "out") + "'");
+  ASSERT_EQ(ran.status, 0) << ran.text;
+  EXPECT_EQ(events(folder / "second", "weights").at(0).at("made_from"), known);
+  text = card(folder / "second");
+  EXPECT_NE(text.find("`--init` `out/model.safetensors`, made from " + known), std::string::npos) << text;
+  text = card(folder / "out");  // an export of the export
+  EXPECT_NE(text.find("made from " + known), std::string::npos) << text;
+
+  // a run that goes on elsewhere
+  ran = pretrain(folder / "elsewhere", "--vit-frozen --ema-decay 0.5 --resume '" + (folder / "run") + "'", 1, 2);
+  ASSERT_EQ(ran.status, 0) << ran.text;
+  ASSERT_EQ(events(folder / "elsewhere", "data").size(), 1U);
+  ASSERT_EQ(events(folder / "elsewhere", "weights").size(), 1U);
+  text = card(folder / "elsewhere");
+  EXPECT_NE(text.find("`--niche-image-weights` `uni/model.safetensors`, checksum " + sum), std::string::npos) << text;
+  EXPECT_NE(text.find("| packs | train.h5 |"), std::string::npos) << text;
+
+  // a frozen encoder has no averages, whatever was asked for
+  text = card(folder / "run", "--ema --part niche_image");
+  EXPECT_EQ(text.find("averages"), std::string::npos) << text;
+  EXPECT_NE(card(folder / "run", "--ema --part spot_image").find("| Weights | averages"), std::string::npos);
+
+  // features in place of images
+  const std::string pack = folder / "train.h5";
+  fs::copy_file(made_data().train_pack, pack);
+  run("encode --pack '" + pack + "' --weights '" + (folder / "run") + "'");
+  run("pretrain --pack '" + pack + "' --output '" + (folder / "cached") +
+      "' --global-batch 16 --steps 1 --vit-frozen --features require --init '" + trained() + "'" + test::kSmallModel);
+  text = card(folder / "cached");
+  EXPECT_NE(text.find("step-00000001/model.safetensors`, checksum " + sum), std::string::npos) << text;
+}
+
+TEST(StartWeights, RunsWithoutACheckpointAreRefusedAlike) {
+  const test::TempFolder folder;
+  const std::string empty = folder / "empty", out = " --output '" + (folder / "out") + "' ";
+  fs::create_directories(empty + "/checkpoints");
+  const std::string pack = " --pack '" + made_data().train_pack + "' ";
+  const std::string train = "pretrain" + pack + out + "--global-batch 16 --steps 1" + test::kSmallModel;
+  for (const std::string& args :
+       {train + "--init '" + empty + "'", train + "--resume '" + empty + "'",
+        "export --checkpoint '" + empty + "'" + out, "embed --checkpoint '" + empty + "'" + pack + out,
+        "evaluate --checkpoint '" + empty + "'" + pack + out, "encode --weights '" + empty + "'" + pack}) {
+    const auto ran = run_binary(args);
+    EXPECT_EQ(ran.status, 3) << args << "\n" << ran.text;
+    EXPECT_NE(ran.text.find(empty + " holds no whole checkpoint yet; train longer"), std::string::npos) << args << "\n"
+                                                                                                        << ran.text;
+  }
+}
+
 TEST(StartWeights, FrozenAtRandomIsSaid) {
   const test::TempFolder folder;
   const auto ran = pretrain(folder / "run", "--vit-frozen");
