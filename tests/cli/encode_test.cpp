@@ -127,11 +127,13 @@ TEST(Encode, TwoAtOnceAreRefused) {
   const pid_t child = start(pack, log);
   ASSERT_GT(child, 0);
   for (int i = 0; i < 12000 && blocks_done(pack) < 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  ASSERT_EQ(kill(child, SIGSTOP), 0);  // at work, however fast the machine is
   expect(run_binary(encode_args(pack, " --batch 2" + std::string(kSlowVit))), 3,
          {"another encode is at work on", "wait for it or stop it"});
   expect(run_binary(encode_args(pack, " --overwrite --seed 3" + std::string(kVit)), on_ranks(2)), 3,
          {"another encode is at work on"});
   EXPECT_LT(blocks_done(pack), 48) << "was done too early to show anything";
+  ASSERT_EQ(kill(child, SIGCONT), 0);
   int status = 0;
   waitpid(child, &status, 0);
   ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << test::read_text(log);
