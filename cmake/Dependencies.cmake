@@ -23,6 +23,34 @@ if(SPN_TESTS)
   find_package(GTest REQUIRED)                                # libgtest-dev
 endif()
 
-# CUDA is detected; a build without it is first-class. No source is compiled with nvcc yet: the backend is to come.
-include(CheckLanguage)
-check_language(CUDA)
+# CUDA is detected (nvcc) and otherwise left out. cuDNN and NCCL lie beside the toolkit or in the system's folders.
+set(SPN_CUDA "AUTO" CACHE STRING "The CUDA backend: AUTO (where nvcc is found), ON or OFF")
+set(SPN_HAVE_CUDA OFF)
+if(SPN_CUDA)  # AUTO is true
+  include(CheckLanguage)
+  check_language(CUDA)
+  find_package(CUDAToolkit 12.4 QUIET)
+  find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_library(CUDNN_LIBRARY cudnn HINTS ${CUDAToolkit_LIBRARY_DIR})
+  find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR})
+  if(CMAKE_CUDA_COMPILER AND CUDAToolkit_FOUND AND CUDNN_LIBRARY AND CUDNN_INCLUDE_DIR AND NCCL_LIBRARY AND NCCL_INCLUDE_DIR)
+    set(SPN_HAVE_CUDA ON)
+  elseif(SPN_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "SPN_CUDA=ON, and not found: one of nvcc (${CMAKE_CUDA_COMPILER}), the toolkit >= 12.4 "
+                        "(${CUDAToolkit_VERSION}), cuDNN (${CUDNN_LIBRARY}), NCCL (${NCCL_LIBRARY})")
+  endif()
+endif()
+if(SPN_HAVE_CUDA)
+  if(NOT CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real)  # A100, H100 and H200
+    if(CUDAToolkit_VERSION VERSION_GREATER_EQUAL 12.8)
+      list(APPEND CMAKE_CUDA_ARCHITECTURES 100)     # B200, and code that later ones translate
+    endif()
+  endif()
+  set(CMAKE_CUDA_STANDARD 20)
+  if(SPN_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${SPN_CCACHE})
+  endif()
+  enable_language(CUDA)
+endif()

@@ -9,11 +9,30 @@ endfunction()
 spn_library(spn_core engine/core "^$")
 target_link_libraries(spn_core PUBLIC fmt::fmt PRIVATE spdlog::spdlog)
 
-spn_library(spn_kernels kernels "/cuda/")
+spn_library(spn_kernels kernels "kernels/cuda/")
 target_link_libraries(spn_kernels PUBLIC spn_core PRIVATE DNNL::dnnl OpenMP::OpenMP_CXX)
 target_compile_options(spn_kernels PRIVATE -march=${SPN_CPU_ARCH} $<$<CONFIG:Release>:-O3> -fopenmp-simd
                        # neither errno nor traps are read: results stay the same, sqrt and selects vectorise
                        -fno-math-errno -fno-trapping-math)
+
+if(SPN_HAVE_CUDA)
+  file(GLOB cuda_kernels CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/kernels/cuda/*.cu")
+  file(GLOB_RECURSE cuda_hosts CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/kernels/cuda/*.cpp")
+  get_target_property(kernel_sources spn_kernels SOURCES)
+  list(FILTER kernel_sources EXCLUDE REGEX "no_cuda.cpp$")
+  set_target_properties(spn_kernels PROPERTIES SOURCES "${kernel_sources}")
+  add_library(spn_cuda OBJECT ${cuda_kernels} ${cuda_hosts})
+  target_include_directories(spn_cuda PUBLIC ${CMAKE_SOURCE_DIR})
+  target_include_directories(spn_cuda SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${CUDNN_INCLUDE_DIR})
+  target_link_libraries(spn_cuda PRIVATE fmt::fmt)
+  # fmt checks its format strings while compiling, in ways that nvcc does not follow
+  target_compile_options(spn_cuda PRIVATE
+    $<$<COMPILE_LANGUAGE:CUDA>:-DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1 --expt-relaxed-constexpr -lineinfo -Werror=all-warnings
+                               -Xcompiler=-Wall,-Wextra,-Wno-psabi>
+    $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Werror -Wno-missing-field-initializers>)
+  target_sources(spn_kernels PRIVATE $<TARGET_OBJECTS:spn_cuda>)
+  target_link_libraries(spn_kernels PRIVATE CUDA::cudart CUDA::cublasLt ${CUDNN_LIBRARY})
+endif()
 
 # The contrastive tiles are long runs of exp: 512-bit vectors, where the CPU has them, are about 10 % of the whole loss.
 include(CheckCXXCompilerFlag)

@@ -1,6 +1,7 @@
 # One executable a folder of tests/ that holds *_test.cpp. Label: unit, unless the folder says otherwise:
 #   tests/dist/    run under MPI at 1, 2 and 4 ranks (label dist)
 #   tests/cli/     runs build/spotniche (label cli)
+#   tests/cuda/    emulated on the host (unit) and on a GPU (gpu)
 #   tests/data/    label data (also unit: small made-up inputs)
 # A test binary's own files come from SPN_SOURCE_DIR; where real slides lie, from SPN_REAL_SLIDES (environment).
 file(GLOB_RECURSE test_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/*_test.cpp")
@@ -24,6 +25,22 @@ set(mpi_env "OMPI_ALLOW_RUN_AS_ROOT=1" "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1" "OMPI_
     "OMPI_MCA_hwloc_base_binding_policy=none" "OMPI_MCA_mpi_yield_when_idle=1" "OMP_NUM_THREADS=1"
     # memory that Open MPI and its plugins keep until exit is not ours to report
     "LSAN_OPTIONS=exitcode=0")
+# tests/cuda holds CUDA kernels against their CPU twins: everywhere on the host (unit), and on a GPU where this build has
+# the backend (gpu).
+add_subdirectory(tests/support/emulator)
+list(REMOVE_ITEM folders ${CMAKE_SOURCE_DIR}/tests/cuda)
+file(GLOB cuda_tests CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/cuda/*_test.cpp")
+add_executable(test_cuda_emulated ${cuda_tests})
+target_link_libraries(test_cuda_emulated PRIVATE spn_cuda_emulated spn_test_support)
+add_test(NAME cuda_emulated COMMAND test_cuda_emulated)
+set_tests_properties(cuda_emulated PROPERTIES LABELS unit TIMEOUT 1800)
+if(SPN_HAVE_CUDA)
+  add_executable(test_cuda ${cuda_tests} tests/cuda/on_gpu.cpp)
+  target_link_libraries(test_cuda PRIVATE spn_test_support)
+  add_test(NAME cuda COMMAND test_cuda)
+  set_tests_properties(cuda PROPERTIES LABELS gpu TIMEOUT 1800)
+endif()
+
 foreach(folder ${folders})
   file(RELATIVE_PATH relative "${CMAKE_SOURCE_DIR}/tests" "${folder}")
   string(REPLACE "/" "_" name "${relative}")

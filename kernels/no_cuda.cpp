@@ -3,4 +3,5 @@
 
 namespace spn::kernels {
 const Table* cuda_table() { return nullptr; }
+int cuda_device_count() { return 0; }
 }  // namespace spn::kernels

@@ -81,6 +81,8 @@ const Table& cpu_table();
 const Table& meta_table();
 // Null without a CUDA build (kernels/no_cuda.cpp).
 const Table* cuda_table();
+// CUDA devices that this process can use; 0 without a CUDA build or a driver.
+int cuda_device_count();
 // Throws when the device has no table in this build.
 const Table& table_for(const Device& device);
 

@@ -25,8 +25,8 @@ ONLY = {
     "mpi.h": ("engine/dist/", "data/h5/"),
     "nccl.h": ("engine/dist/",),
     "hdf5.h": ("data/h5/", "tests/"),
-    "cuda_runtime.h": ("kernels/cuda/",),
-    "boost/": ("launch/cli/",),
+    "cuda_runtime.h": ("kernels/cuda/", "engine/dist/"),
+    "boost/": ("launch/cli/", "tests/support/emulator/"),
 }
 
 

@@ -1,0 +1,119 @@
+// y[i] = f(x0[i], x1[i], …): contiguous runs 16 bytes at a time, or any strides.
+#pragma once
+
+#include "kernels/cuda/device/strided.h"
+#include "kernels/math/unary.h"
+
+namespace spn::kernels::cuda {
+
+template <class T, int N>
+struct Inputs {
+  const T* p[N];
+};
+
+template <class T, int N, class F>
+__global__ void map_flat(T* y, Inputs<T, N> x, std::int64_t n, F f) {
+  constexpr int kPack = Pack<T>::n;
+  const std::int64_t packs = n / kPack;
+  for (std::int64_t i = global_thread(); i < packs; i += all_threads()) {
+    Pack<T> in[N], out;
+    for (int v = 0; v < N; ++v) in[v] = load_pack(x.p[v] + i * kPack);
+    for (int k = 0; k < kPack; ++k) {
+      compute_t<T> e[N];
+      for (int v = 0; v < N; ++v) e[v] = load(in[v].v[k]);
+      out.v[k] = convert<T>(f(e));
+    }
+    store_pack(y + i * kPack, out);
+  }
+  const std::int64_t rest = packs * kPack + global_thread();  // fewer than a block's threads
+  if (rest < n) {
+    compute_t<T> e[N];
+    for (int v = 0; v < N; ++v) e[v] = load(x.p[v][rest]);
+    y[rest] = convert<T>(f(e));
+  }
+}
+
+template <class T, int N, class F>
+__global__ void map_strided(T* y, Inputs<T, N> x, Strided<N + 1> s, F f) {
+  for (std::int64_t i = global_thread(); i < s.numel; i += all_threads()) {
+    std::int64_t at[N + 1];
+    s.offsets(i, at);
+    compute_t<T> e[N];
+    for (int v = 0; v < N; ++v) e[v] = load(x.p[v][at[v + 1]]);
+    y[at[0]] = convert<T>(f(e));
+  }
+}
+
+template <UnaryOp op, class C>
+struct UnaryValue {
+  __device__ C operator()(const C (&e)[1]) const { return unary_value<op>(e[0]); }
+};
+// x, y, dy
+template <UnaryOp op, class C>
+struct UnaryGradient {
+  __device__ C operator()(const C (&e)[3]) const { return unary_derivative<op>(e[0], e[1]) * e[2]; }
+};
+template <BinaryOp op, class C>
+struct BinaryValue {
+  __device__ C operator()(const C (&e)[2]) const { return binary_value<op>(e[0], e[1]); }
+};
+template <class C>
+struct AffineValue {
+  C mul, add;
+  __device__ C operator()(const C (&e)[1]) const { return mul * e[0] + add; }
+};
+
+// y = x: the conversions that training makes all the time, and moves of whole elements of 1, 2, 4 or 8 bytes.
+template <class To, class From>
+__global__ void copy_flat(To* y, const From* x, std::int64_t n) {
+  for (std::int64_t i = global_thread(); i < n; i += all_threads()) y[i] = convert<To>(x[i]);
+}
+template <class To, class From>
+__global__ void copy_strided(To* y, const From* x, Strided<2> s) {
+  for (std::int64_t i = global_thread(); i < s.numel; i += all_threads()) {
+    std::int64_t at[2];
+    s.offsets(i, at);
+    y[at[0]] = convert<To>(x[at[1]]);
+  }
+}
+
+// Element i of an array whose dtype is known when the kernel runs: through double, or int64 between integers.
+__device__ inline bool is_integer(DType t) { return t == DType::i32 || t == DType::i64 || t == DType::u8; }
+template <class V>
+__device__ inline V get(const void* p, DType t, std::int64_t i) {
+  switch (t) {
+    case DType::f32: return static_cast<V>(static_cast<const float*>(p)[i]);
+    case DType::f64: return static_cast<V>(static_cast<const double*>(p)[i]);
+    case DType::bf16: return static_cast<V>(load(static_cast<const bf16*>(p)[i]));
+    case DType::i32: return static_cast<V>(static_cast<const std::int32_t*>(p)[i]);
+    case DType::i64: return static_cast<V>(static_cast<const std::int64_t*>(p)[i]);
+    case DType::u8: return static_cast<V>(static_cast<const std::uint8_t*>(p)[i]);
+  }
+  return V(0);
+}
+template <class V>
+__device__ inline void put(void* p, DType t, std::int64_t i, V v) {
+  switch (t) {
+    case DType::f32: static_cast<float*>(p)[i] = static_cast<float>(v); break;
+    case DType::f64: static_cast<double*>(p)[i] = static_cast<double>(v); break;
+    case DType::bf16: static_cast<bf16*>(p)[i] = convert<bf16>(static_cast<float>(v)); break;
+    case DType::i32: static_cast<std::int32_t*>(p)[i] = static_cast<std::int32_t>(v); break;
+    case DType::i64: static_cast<std::int64_t*>(p)[i] = static_cast<std::int64_t>(v); break;
+    case DType::u8: static_cast<std::uint8_t*>(p)[i] = static_cast<std::uint8_t>(v); break;
+  }
+}
+// Any dtype to any: slow and small; x null: y = value.
+inline __global__ void copy_any(void* y, DType to, const void* x, DType from, Strided<2> s, double value) {
+  for (std::int64_t i = global_thread(); i < s.numel; i += all_threads()) {
+    std::int64_t at[2];
+    s.offsets(i, at);
+    if (x == nullptr)
+      put(y, to, at[0], value);
+    else if (is_integer(to) && is_integer(from))
+      put(y, to, at[0], get<std::int64_t>(x, from, at[1]));
+    else
+      put(y, to, at[0], get<double>(x, from, at[1]));
+  }
+}
+
+}  // namespace spn::kernels::cuda

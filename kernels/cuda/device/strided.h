@@ -1,0 +1,36 @@
+// Walks several views of one shape: extents and strides, coalesced on the host, passed by value.
+#pragma once
+
+#include "kernels/cuda/device/base.h"
+
+namespace spn::kernels::cuda {
+
+template <int N>
+struct Strided {
+  static constexpr int kDims = 6;
+  int dims = 0;
+  std::int64_t numel = 0;
+  std::int64_t extent[kDims] = {};
+  std::int64_t stride[N][kDims] = {};
+
+  // Offsets of element i of each view. Division in 32 bits where it suffices: it is several times faster.
+  __device__ void offsets(std::int64_t i, std::int64_t (&at)[N]) const {
+    for (int v = 0; v < N; ++v) at[v] = 0;
+    for (int d = dims - 1; d > 0; --d) {
+      std::int64_t index;
+      if (numel <= 0x7fffffff) {
+        const auto small = static_cast<std::uint32_t>(i), e = static_cast<std::uint32_t>(extent[d]);
+        index = small % e;
+        i = small / e;
+      } else {
+        index = i % extent[d];
+        i /= extent[d];
+      }
+      for (int v = 0; v < N; ++v) at[v] += index * stride[v][d];
+    }
+    if (dims > 0)
+      for (int v = 0; v < N; ++v) at[v] += i * stride[v][0];
+  }
+};
+
+}  // namespace spn::kernels::cuda

@@ -1,0 +1,81 @@
+// Elementwise kernels: every function, dtype, odd size and layout against the CPU.
+#include "tests/cuda/twin.h"
+
+namespace spn::kernels {
+namespace {
+
+using test::random;
+
+constexpr UnaryOp kUnary[] = {UnaryOp::neg,  UnaryOp::exp,  UnaryOp::log,  UnaryOp::sqrt,   UnaryOp::square,
+                              UnaryOp::relu, UnaryOp::gelu, UnaryOp::tanh, UnaryOp::sigmoid};
+constexpr BinaryOp kBinary[] = {BinaryOp::add, BinaryOp::sub, BinaryOp::mul,
+                                BinaryOp::div, BinaryOp::max, BinaryOp::min};
+
+class CudaElementwise : public test::Twin {};
+
+TEST_F(CudaElementwise, UnaryValuesAndGradients) {
+  for (const DType dtype : test::kFloats)
+    for (const UnaryOp op : kUnary)
+      for (const Shape& shape : {Shape{1}, Shape{7}, Shape{1027}, Shape{3, 5, 9}}) {
+        const Tensor x = random(shape, 1, dtype, 0.25, 2), dy = random(shape, 2, dtype);
+        const Tensor y = compare(
+            [&](const auto& at, const Tensor& out) { run<&Table::unary_fwd>({op, at(x), out}); }, shape, dtype, 4);
+        compare([&](const auto& at, const Tensor& out) { run<&Table::unary_bwd>({op, at(x), at(y), at(dy), out}); },
+                shape, dtype, 4);
+      }
+}
+
+TEST_F(CudaElementwise, BinaryBroadcastsAndStrides) {
+  for (const DType dtype : test::kFloats)
+    for (const BinaryOp op : kBinary) {
+      const Shape shape{3, 5, 33};
+      const Tensor a = random(shape, 1, dtype, 0.5, 2);
+      for (const Tensor& b : {random(shape, 2, dtype, 0.5, 2), random({33}, 3, dtype, 0.5, 2),
+                              random({3, 1, 1}, 4, dtype, 0.5, 2), random({5, 1}, 5, dtype, 0.5, 2)})
+        compare([&](const auto& at,
+                    const Tensor& out) { run<&Table::binary>({op, at(a), at(b).expand(shape), out}); },
+                shape, dtype);
+      const Tensor t = random({33, 5, 3}, 6, dtype, 0.5, 2);
+      compare([&](const auto& at, const Tensor& out) { run<&Table::binary>({op, at(a), at(t).transpose(0, 2), out}); },
+              shape, dtype);
+    }
+}
+
+TEST_F(CudaElementwise, AffineInPlaceAndUnaligned) {
+  for (const DType dtype : test::kFloats) {
+    const Tensor x = random({101}, 1, dtype);
+    compare([&](const auto& at, const Tensor& out) { run<&Table::affine>({1.5, -0.25, at(x), out}); }, {101}, dtype);
+    compare(  // a view that does not begin at 16 bytes
+        [&](const auto& at, const Tensor& out) { run<&Table::affine>({1.5, -0.25, at(x).narrow(0, 1, 100), out}); },
+        {100}, dtype);
+  }
+}
+
+TEST_F(CudaElementwise, CopiesBetweenAllDtypesAndLayouts) {
+  const std::vector<DType> all = {DType::f32, DType::bf16, DType::f64, DType::i32, DType::i64, DType::u8};
+  std::vector<double> values;
+  for (int i = 0; i < 3 * 5 * 17; ++i) values.push_back(i % 200);  // exact in every dtype
+  const Tensor plain = Tensor::from(values, {3, 5, 17});
+  for (const DType from : all)
+    for (const DType to : all) {
+      const Tensor x = plain.to(from);
+      compare([&](const auto& at, const Tensor& out) { run<&Table::copy>({.x = at(x), .y = out}); }, {3, 5, 17}, to);
+      compare([&](const auto& at,
+                  const Tensor& out) { run<&Table::copy>({.x = at(x), .y = out.reshape({3, 5, 17}).transpose(0, 2)
+                                                              .transpose(0, 2)}); },
+              {3, 5, 17}, to);
+      compare([&](const auto& at, const Tensor& out) { run<&Table::copy>({.x = at(x).transpose(0, 2), .y = out}); },
+              {17, 5, 3}, to);
+      compare([&](const auto&, const Tensor& out) { run<&Table::copy>({.value = 3, .y = out.narrow(0, 0, 17)}); },
+              {17}, to);
+    }
+}
+
+TEST_F(CudaElementwise, EmptyViewsLaunchNothing) {
+  const Tensor x = Tensor::empty({0, 4});
+  compare([&](const auto& at, const Tensor& out) { run<&Table::unary_fwd>({UnaryOp::exp, at(x), out}); }, {0, 4},
+          DType::f32);
+}
+
+}  // namespace
+}  // namespace spn::kernels

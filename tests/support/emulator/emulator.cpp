@@ -1,0 +1,244 @@
+#include "tests/support/emulator/emulator.h"
+
+#include <boost/context/fiber.hpp>
+#include <boost/context/pooled_fixedsize_stack.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/core/check.h"
+#include "engine/core/philox.h"
+#include "tests/support/emulator/guarded.h"
+
+namespace spn::emulator {
+namespace {
+
+namespace context = boost::context;
+
+// What a device of the newest supported architecture allows a block.
+constexpr std::size_t kSharedLimit = 227 * 1024;
+constexpr unsigned kThreadLimit = 1024, kGridLimit = 65535;  // grid: of y and z
+constexpr std::size_t kStack = std::size_t{128} << 10;
+
+enum class State { ready, at_barrier, at_exchange, done };
+
+struct Thread {
+  Dim3 index;
+  int number = 0;
+  State state = State::ready;
+  unsigned mask = 0;          // of the exchange it waits at
+  unsigned exchanges = 0;     // passed so far: its parity picks the slots
+  context::fiber fiber, scheduler;
+};
+
+struct Warp {
+  // A lane may run ahead to the next exchange while others still read this one's values, never further.
+  std::array<Slots, 2> slots;
+};
+
+class Block {
+ public:
+  Block(const Dim3& of_grid, const Dim3& of_shape, const Dim3& where, std::size_t dynamic)
+      : grid(of_grid), shape(of_shape), at(where), dynamic_(dynamic) {
+    const unsigned n = shape.x * shape.y * shape.z;
+    threads_.resize(n);
+    warps_.resize((n + 31) / 32);
+    for (unsigned i = 0; i < n; ++i) {
+      threads_[i].number = static_cast<int>(i);
+      threads_[i].index = Dim3(i % shape.x, i / shape.x % shape.y, i / shape.x / shape.y);
+    }
+  }
+
+  void run(const std::function<void()>& body, Order order, std::uint32_t turn) {
+    std::vector<std::size_t> sequence(threads_.size());
+    for (std::size_t i = 0; i < sequence.size(); ++i) sequence[i] = i;
+    if (order == Order::backward) std::reverse(sequence.begin(), sequence.end());
+    for (;;) {
+      if (order == Order::shuffled)
+        for (std::size_t i = sequence.size(); i > 1; --i)
+          std::swap(sequence[i - 1], sequence[philox(turn, static_cast<std::uint32_t>(i), 7, 0, 0).v[0] % i]);
+      bool ran = false, all_done = true;
+      for (const std::size_t i : sequence) {
+        Thread& t = threads_[i];
+        if (t.state == State::ready) {
+          step(t, body);
+          ran = true;
+        }
+        all_done = all_done && t.state == State::done;
+      }
+      if (all_done) return;
+      if (!ran && !release()) stuck();
+    }
+  }
+
+  Thread& current() { return *current_; }
+  Warp& warp_of(const Thread& t) { return warps_[static_cast<std::size_t>(t.number / 32)]; }
+
+  // Back to the scheduler until the state is ready again.
+  void wait(State state) {
+    Thread& t = *current_;
+    t.state = state;
+    t.scheduler = std::move(t.scheduler).resume();
+  }
+
+  void* shared(const char* file, int line, std::size_t bytes) {
+    auto& memory = shared_[{file, line}];
+    if (!memory) {
+      memory.emplace(bytes);
+      used_ += bytes;
+      check(used_ + dynamic_.size() <= kSharedLimit, "emulator", "expected at most {} bytes of shared memory, got {}",
+            kSharedLimit, used_ + dynamic_.size());
+    }
+    check(memory->size() == bytes, "emulator", "{}:{}: shared memory of {} and {} bytes at one place", file, line,
+          memory->size(), bytes);
+    return memory->data();
+  }
+  void* dynamic_shared() { return dynamic_.data(); }
+
+  const Dim3 grid, shape, at;
+
+ private:
+  void step(Thread& t, const std::function<void()>& body) {
+    current_ = &t;
+    if (!t.fiber && !t.scheduler) {
+      t.fiber = context::fiber(std::allocator_arg, stacks(), [this, &t, &body](context::fiber&& back) {
+        t.scheduler = std::move(back);
+        try {
+          body();
+        } catch (...) {
+          error_ = std::current_exception();
+        }
+        t.state = State::done;
+        return std::move(t.scheduler);
+      });
+    }
+    t.fiber = std::move(t.fiber).resume();
+    if (error_) std::rethrow_exception(error_);
+  }
+
+  // Lets those go on that have all they wait for.
+  bool release() {
+    bool any = false;
+    if (std::all_of(threads_.begin(), threads_.end(), [](const Thread& t) { return t.state == State::at_barrier; })) {
+      for (Thread& t : threads_) t.state = State::ready;
+      return true;
+    }
+    for (std::size_t first = 0; first < threads_.size(); first += 32) {
+      const std::size_t end = std::min(threads_.size(), first + 32);
+      for (std::size_t i = first; i < end; ++i) {
+        const Thread& t = threads_[i];
+        if (t.state != State::at_exchange) continue;
+        bool complete = true;
+        for (std::size_t l = 0; l < 32 && complete; ++l)
+          if ((t.mask >> l & 1U) != 0)
+            complete = first + l < end && threads_[first + l].state == State::at_exchange &&
+                       threads_[first + l].mask == t.mask && threads_[first + l].exchanges == t.exchanges;
+        if (!complete) continue;
+        const unsigned mask = t.mask;
+        for (std::size_t l = 0; l < 32; ++l)
+          if ((mask >> l & 1U) != 0) {
+            ++threads_[first + l].exchanges;
+            threads_[first + l].state = State::ready;
+          }
+        any = true;
+      }
+    }
+    return any;
+  }
+
+  [[noreturn]] void stuck() const {
+    std::array<int, 4> in{}, example{-1, -1, -1, -1};
+    for (const Thread& t : threads_) {
+      const auto s = static_cast<std::size_t>(t.state);
+      ++in[s];
+      example[s] = t.number;
+    }
+    fail("emulator",
+         "block ({}, {}, {}) cannot go on: {} threads wait at a barrier (thread {}), {} at a warp exchange (thread {}), "
+         "{} have left the kernel (thread {})",
+         at.x, at.y, at.z, in[1], example[1], in[2], example[2], in[3], example[3]);
+  }
+
+  static context::pooled_fixedsize_stack& stacks() {
+    static context::pooled_fixedsize_stack pool(kStack);
+    return pool;
+  }
+
+  std::vector<Thread> threads_;
+  std::vector<Warp> warps_;
+  std::map<std::pair<const char*, int>, std::optional<Guarded>> shared_;
+  std::size_t used_ = 0;
+  Guarded dynamic_;
+  Thread* current_ = nullptr;
+  std::exception_ptr error_;
+};
+
+Order g_order = Order::forward;
+std::int64_t g_launches = 0;
+Block* g_block = nullptr;
+
+Block& block() {
+  check(g_block != nullptr, "emulator", "device code was called outside a kernel");
+  return *g_block;
+}
+
+}  // namespace
+
+void set_order(Order order) { g_order = order; }
+std::int64_t launches() { return g_launches; }
+
+const Dim3& thread_index() { return block().current().index; }
+const Dim3& block_index() { return block().at; }
+const Dim3& block_shape() { return block().shape; }
+const Dim3& grid_shape() { return block().grid; }
+int lane() { return block().current().number % 32; }
+void* shared(const char* file, int line, std::size_t bytes) { return block().shared(file, line, bytes); }
+void* dynamic_shared() { return block().dynamic_shared(); }
+void block_barrier() { block().wait(State::at_barrier); }
+
+const Slots& exchange(unsigned mask, const void* value, std::size_t bytes) {
+  Block& b = block();
+  Thread& t = b.current();
+  check((mask >> (t.number % 32) & 1U) != 0, "emulator", "lane {} is not in the mask {:#x} of its own exchange",
+        t.number % 32, mask);
+  Slots& slots = b.warp_of(t).slots[t.exchanges % 2];
+  if (bytes != 0) std::memcpy(slots[static_cast<std::size_t>(t.number % 32)].data(), value, bytes);
+  t.mask = mask;
+  b.wait(State::at_exchange);
+  return slots;
+}
+
+void run_grid(const Dim3& grid, const Dim3& shape, std::size_t shared_bytes, const std::function<void()>& body) {
+  const std::uint64_t threads = std::uint64_t{shape.x} * shape.y * shape.z;
+  check(threads >= 1 && threads <= kThreadLimit, "emulator", "expected 1 to {} threads a block, got {}", kThreadLimit,
+        threads);
+  check(grid.y <= kGridLimit && grid.z <= kGridLimit && grid.x <= 0x7fffffffU, "emulator",
+        "a grid of {} x {} x {} blocks is beyond a device's limits", grid.x, grid.y, grid.z);
+  check(shared_bytes <= kSharedLimit, "emulator", "expected at most {} bytes of shared memory, got {}", kSharedLimit,
+        shared_bytes);
+  check(g_block == nullptr, "emulator", "a kernel launches a kernel");
+  ++g_launches;
+  const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
+  for (std::uint64_t n = 0; n < blocks; ++n) {
+    const std::uint64_t i = g_order == Order::forward ? n : blocks - 1 - n;
+    const Dim3 at(static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
+                  static_cast<unsigned>(i / grid.x / grid.y));
+    Block b(grid, shape, at, shared_bytes);
+    g_block = &b;
+    try {
+      b.run(body, g_order, static_cast<std::uint32_t>(g_launches));
+    } catch (...) {
+      g_block = nullptr;
+      throw;
+    }
+    g_block = nullptr;
+  }
+}
+
+}  // namespace spn::emulator

@@ -1,0 +1,50 @@
+// Runs a kernel's grid on the host. Threads of a block are fibers; at a barrier or a warp exchange a thread waits until
+// all that must take part have come. What a GPU would leave to chance is an error here, or made visible:
+//   - a barrier that some threads of the block never reach, an exchange with a lane that has left or is not named,
+//     limits of a launch that a device would refuse: failures that say which kernel and thread;
+//   - threads run forwards, backwards or shuffled between barriers (Order): a missing barrier changes the result;
+//   - shared and freshly allocated device memory holds NaNs, and each allocation ends at a page that nobody may touch.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+namespace spn::emulator {
+
+struct Dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  constexpr Dim3() = default;
+  constexpr explicit(false) Dim3(unsigned a, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
+};
+
+enum class Order { forward, backward, shuffled };
+// The order of blocks, and of threads between barriers, from now on.
+void set_order(Order order);
+// Kernels launched since the start, to see that a test has run any.
+std::int64_t launches();
+
+// Inside a kernel.
+const Dim3& thread_index();
+const Dim3& block_index();
+const Dim3& block_shape();
+const Dim3& grid_shape();
+int lane();
+void* shared(const char* file, int line, std::size_t bytes);
+void* dynamic_shared();
+void block_barrier();
+// Every lane of mask brings up to 8 bytes; returns what each brought.
+using Slots = std::array<std::array<std::byte, 8>, 32>;
+const Slots& exchange(unsigned mask, const void* value, std::size_t bytes);
+template <class T>
+T from_lane(const Slots& slots, int l) {
+  T v;
+  __builtin_memcpy(&v, slots[static_cast<std::size_t>(l)].data(), sizeof v);
+  return v;
+}
+
+// body: one thread of the kernel.
+void run_grid(const Dim3& grid, const Dim3& block, std::size_t shared_bytes, const std::function<void()>& body);
+
+}  // namespace spn::emulator
