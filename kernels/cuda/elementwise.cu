@@ -43,8 +43,9 @@ void unary_bwd(const UnaryBwd& a) {
 void binary(const Binary& a) {
   visit_float(a.y.dtype, "binary", [&](auto e) {
     using T = decltype(e);
-    visit_binary(a.op,
-                 [&]<BinaryOp op>() { map<T, 2>("binary", {&a.y, &a.a, &a.b}, BinaryValue<op, compute_t<T>>{}); });
+    visit_binary(a.op, [&]<BinaryOp op>() {
+      map<T, 2>("binary", {&a.y, &a.a, &a.b}, BinaryValue<op, compute_t<T>>{});
+    });
   });
 }
 

@@ -1,5 +1,6 @@
-// The one way a kernel is launched: typed arguments, limits and errors checked, dynamic shared memory above 48 KiB asked
-// for. Tests have a launch of their own beside this one (tests/support/emulator), which runs the same kernels on the host.
+// The one way a kernel is launched: typed arguments, limits and errors checked, dynamic shared memory above 48 KiB
+// asked for. Tests have a launch of their own beside this one (tests/support/emulator), which runs the same kernels on
+// the host.
 #pragma once
 
 #include "kernels/cuda/context.h"
@@ -30,7 +31,8 @@ namespace spn::kernels::cuda {
 
 inline constexpr int kBlock = 256;
 
-// Blocks of `block` threads for n items, at most `waves` times what the device runs at once: kernels stride over the rest.
+// Blocks of `block` threads for n items, at most `waves` times what the device runs at once: kernels stride over the
+// rest.
 inline dim3 grid_for(std::int64_t n, int block = kBlock, int waves = 8) {
   const std::int64_t blocks = (n + block - 1) / block;
   const std::int64_t most = static_cast<std::int64_t>(multiprocessors()) * waves;

@@ -19,9 +19,15 @@ TEST_F(CudaElementwise, UnaryValuesAndGradients) {
       for (const Shape& shape : {Shape{1}, Shape{7}, Shape{1027}, Shape{3, 5, 9}}) {
         const Tensor x = random(shape, 1, dtype, 0.25, 2), dy = random(shape, 2, dtype);
         const Tensor y = compare(
-            [&](const auto& at, const Tensor& out) { run<&Table::unary_fwd>({op, at(x), out}); }, shape, dtype, 4);
-        compare([&](const auto& at, const Tensor& out) { run<&Table::unary_bwd>({op, at(x), at(y), at(dy), out}); },
-                shape, dtype, 4);
+            [&](const auto& at, const Tensor& out) {
+              run<&Table::unary_fwd>({op, at(x), out});
+            },
+            shape, dtype, 4);
+        compare(
+            [&](const auto& at, const Tensor& out) {
+              run<&Table::unary_bwd>({op, at(x), at(y), at(dy), out});
+            },
+            shape, dtype, 4);
       }
 }
 
@@ -32,12 +38,17 @@ TEST_F(CudaElementwise, BinaryBroadcastsAndStrides) {
       const Tensor a = random(shape, 1, dtype, 0.5, 2);
       for (const Tensor& b : {random(shape, 2, dtype, 0.5, 2), random({33}, 3, dtype, 0.5, 2),
                               random({3, 1, 1}, 4, dtype, 0.5, 2), random({5, 1}, 5, dtype, 0.5, 2)})
-        compare([&](const auto& at,
-                    const Tensor& out) { run<&Table::binary>({op, at(a), at(b).expand(shape), out}); },
-                shape, dtype);
+        compare(
+            [&](const auto& at, const Tensor& out) {
+              run<&Table::binary>({op, at(a), at(b).expand(shape), out});
+            },
+            shape, dtype);
       const Tensor t = random({33, 5, 3}, 6, dtype, 0.5, 2);
-      compare([&](const auto& at, const Tensor& out) { run<&Table::binary>({op, at(a), at(t).transpose(0, 2), out}); },
-              shape, dtype);
+      compare(
+          [&](const auto& at, const Tensor& out) {
+            run<&Table::binary>({op, at(a), at(t).transpose(0, 2), out});
+          },
+          shape, dtype);
     }
 }
 
@@ -46,7 +57,9 @@ TEST_F(CudaElementwise, AffineInPlaceAndUnaligned) {
     const Tensor x = random({101}, 1, dtype);
     compare([&](const auto& at, const Tensor& out) { run<&Table::affine>({1.5, -0.25, at(x), out}); }, {101}, dtype);
     compare(  // a view that does not begin at 16 bytes
-        [&](const auto& at, const Tensor& out) { run<&Table::affine>({1.5, -0.25, at(x).narrow(0, 1, 100), out}); },
+        [&](const auto& at, const Tensor& out) {
+          run<&Table::affine>({1.5, -0.25, at(x).narrow(0, 1, 100), out});
+        },
         {100}, dtype);
   }
 }
@@ -60,21 +73,25 @@ TEST_F(CudaElementwise, CopiesBetweenAllDtypesAndLayouts) {
     for (const DType to : all) {
       const Tensor x = plain.to(from);
       compare([&](const auto& at, const Tensor& out) { run<&Table::copy>({.x = at(x), .y = out}); }, {3, 5, 17}, to);
-      compare([&](const auto& at,
-                  const Tensor& out) { run<&Table::copy>({.x = at(x), .y = out.reshape({3, 5, 17}).transpose(0, 2)
-                                                              .transpose(0, 2)}); },
-              {3, 5, 17}, to);
+      compare(
+          [&](const auto& at, const Tensor& out) {
+            run<&Table::copy>({.x = at(x), .y = out.reshape({3, 5, 17}).transpose(0, 2).transpose(0, 2)});
+          },
+          {3, 5, 17}, to);
       compare([&](const auto& at, const Tensor& out) { run<&Table::copy>({.x = at(x).transpose(0, 2), .y = out}); },
               {17, 5, 3}, to);
-      compare([&](const auto&, const Tensor& out) { run<&Table::copy>({.value = 3, .y = out.narrow(0, 0, 17)}); },
-              {17}, to);
+      compare([&](const auto&, const Tensor& out) { run<&Table::copy>({.value = 3, .y = out.narrow(0, 0, 17)}); }, {17},
+              to);
     }
 }
 
 TEST_F(CudaElementwise, EmptyViewsLaunchNothing) {
   const Tensor x = Tensor::empty({0, 4});
-  compare([&](const auto& at, const Tensor& out) { run<&Table::unary_fwd>({UnaryOp::exp, at(x), out}); }, {0, 4},
-          DType::f32);
+  compare(
+      [&](const auto& at, const Tensor& out) {
+        run<&Table::unary_fwd>({UnaryOp::exp, at(x), out});
+      },
+      {0, 4}, DType::f32);
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+// The harness of twin.h, and what it promises.
 #include "tests/cuda/twin.h"
 
 #include <cstdlib>

@@ -9,7 +9,7 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 #define SPN_SHARED(T, name, n) __shared__ T name[n]
-#define SPN_DYNAMIC_SHARED(T, name)                             \
+#define SPN_DYNAMIC_SHARED(T, name)                            \
   extern __shared__ __align__(16) unsigned char spn_shared_[]; \
   T* const name = reinterpret_cast<T*>(spn_shared_)
 #else
@@ -90,8 +90,7 @@ struct Max {
 // All 32 lanes take part; every lane gets the result, the same on all of them.
 template <class Op, class T>
 __device__ inline T warp_reduce(T v, Op op) {
-  for (int distance = kWarp / 2; distance > 0; distance /= 2)
-    v = op(v, __shfl_xor_sync(kAllLanes, v, distance));
+  for (int distance = kWarp / 2; distance > 0; distance /= 2) v = op(v, __shfl_xor_sync(kAllLanes, v, distance));
   return v;
 }
 

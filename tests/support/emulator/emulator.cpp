@@ -32,8 +32,8 @@ struct Thread {
   Dim3 index;
   int number = 0;
   State state = State::ready;
-  unsigned mask = 0;          // of the exchange it waits at
-  unsigned exchanges = 0;     // passed so far: its parity picks the slots
+  unsigned mask = 0;       // of the exchange it waits at
+  unsigned exchanges = 0;  // passed so far: its parity picks the slots
   context::fiber fiber, scheduler;
 };
 
@@ -159,10 +159,11 @@ class Block {
       ++in[s];
       example[s] = t.number;
     }
-    fail("emulator",
-         "block ({}, {}, {}) cannot go on: {} threads wait at a barrier (thread {}), {} at a warp exchange (thread {}), "
-         "{} have left the kernel (thread {})",
-         at.x, at.y, at.z, in[1], example[1], in[2], example[2], in[3], example[3]);
+    fail(
+        "emulator",
+        "block ({}, {}, {}) cannot go on: {} threads wait at a barrier (thread {}), {} at a warp exchange (thread {}), "
+        "{} have left the kernel (thread {})",
+        at.x, at.y, at.z, in[1], example[1], in[2], example[2], in[3], example[3]);
   }
 
   static context::pooled_fixedsize_stack& stacks() {
