@@ -14,15 +14,16 @@ struct Context {
   bool training = false;
   std::uint64_t seed = 0;
   std::int64_t step = 0;
-  std::int64_t first_sample = 0;   // global batch position of row 0: keys dropout and augmentation
-  dist::Comm* comm = nullptr;      // batch statistics are taken over its ranks; null: over this rank
+  std::int64_t first_sample = 0;               // global batch position of row 0: keys dropout and augmentation
+  const kernels::BatchClock* clock = nullptr;  // added to the two above by kernels, when they run
+  dist::Comm* comm = nullptr;                  // batch statistics are taken over its ranks; null: over this rank
   bool batch_statistics = true;    // training: batch norm by the batch; false: by the running statistics (frozen)
   bool update_running = true;      // false in the embedding pass of micro-batching
   bool checkpoint_blocks = false;  // activations inside a block are computed again in the backward
   DType compute = DType::f32;      // of activations; parameters, statistics, losses and gradients of weights stay fp32
 
   ops::DropoutKey dropout(std::uint32_t layer, double p) const {
-    return {seed, step, layer, first_sample, training ? p : 0.0};
+    return {seed, step, layer, first_sample, training ? p : 0.0, clock};
   }
 };
 

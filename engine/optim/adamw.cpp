@@ -11,8 +11,8 @@ class AdamW final : public Optimizer {
       : Optimizer(std::move(items), {"exp_avg", "exp_avg_sq"}), options_(o) {}
 
  private:
-  void update(const StepArgs& args, double grad_scale, std::int64_t step, std::span<const std::size_t> present,
-              std::span<const View> grads) override {
+  void apply(const kernels::UpdateRates& update, std::span<const std::size_t> present,
+             std::span<const View> grads) override {
     params_.clear();
     for (std::size_t k = 0; k < present.size(); ++k) {
       const Item& i = items()[present[k]];
@@ -20,16 +20,11 @@ class AdamW final : public Optimizer {
                          .grad = grads[k],
                          .m = slot(0, present[k]),
                          .v = slot(1, present[k]),
-                         .weight_decay = i.decay ? args.weight_decay : 0,
+                         .decay_scale = i.decay ? 1.0 : 0.0,
                          .lr_scale = i.lr_scale});
     }
-    kernels::run<&kernels::Table::adamw>({.params = params_,
-                                          .lr = args.lr,
-                                          .beta1 = options_.beta1,
-                                          .beta2 = options_.beta2,
-                                          .eps = options_.eps,
-                                          .grad_scale = grad_scale,
-                                          .step = step});
+    kernels::run<&kernels::Table::adamw>(
+        {.params = params_, .update = update, .beta1 = options_.beta1, .beta2 = options_.beta2, .eps = options_.eps});
   }
 
   AdamWOptions options_;

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "engine/ckpt/restore.h"
-#include "engine/optim/clip.h"
+#include "kernels/table.h"
 
 namespace spn::optim {
 
@@ -16,6 +16,9 @@ Optimizer::Optimizer(std::vector<Item> items, std::initializer_list<const char*>
       zero.fill(0);
       state_.push_back({std::string(s) + "." + i.var.name(), zero});
     }
+  const Device device = items_.front().var.value().device();
+  rates_ = Tensor::zeros({3}, DType::f64, device);
+  squares_ = Tensor::zeros({1}, DType::f64, device);
   state_.push_back({"step", Tensor::from(std::vector<std::int64_t>{0}, {})});
 }
 
@@ -33,7 +36,12 @@ void Optimizer::load_state(const std::map<std::string, Tensor>& saved, const std
   ckpt::restore("optim", "the optimiser state", state_, saved, source);
 }
 
-StepResult Optimizer::step(const StepArgs& args) {
+void Optimizer::set_rates(const StepArgs& args) {
+  rates_.copy_from(
+      Tensor::from<double>({args.lr, args.weight_decay, static_cast<double>(steps() + 1)}, {3}).to(rates_.device()));
+}
+
+void Optimizer::update(double clip_norm) {
   std::vector<std::size_t> present;
   std::vector<Tensor> dense;  // owns what grads views
   std::vector<View> grads;
@@ -44,16 +52,21 @@ StepResult Optimizer::step(const StepArgs& args) {
     dense.push_back(g.contiguous());
     grads.push_back(dense.back().view());
   }
+  if (grads.empty())
+    squares_.fill(0);
+  else
+    kernels::run<&kernels::Table::sum_of_squares>({.x = grads, .out = squares_});
+  apply({.rates = rates_, .squares = squares_, .max_norm = clip_norm}, present, grads);
+}
+
+StepResult Optimizer::finish() {
   StepResult r;
-  r.grad_norm = global_norm(grads);
-  if (!std::isfinite(r.grad_norm)) {
-    r.skipped = true;
+  r.grad_norm = std::sqrt(squares_.item());
+  r.skipped = !std::isfinite(r.grad_norm);
+  if (r.skipped)
     ++skipped_;
-    return r;
-  }
-  std::int64_t& step = *state_.back().tensor.data<std::int64_t>();
-  update(args, clip_scale(r.grad_norm, args.clip_norm), step + 1, present, grads);
-  ++step;
+  else
+    ++*state_.back().tensor.data<std::int64_t>();
   return r;
 }
 

@@ -10,6 +10,7 @@
 
 #include "engine/ckpt/safetensors.h"
 #include "engine/optim/groups.h"
+#include "kernels/args/optim.h"
 
 namespace spn::optim {
 
@@ -31,7 +32,15 @@ class Optimizer {
   Optimizer& operator=(const Optimizer&) = delete;
 
   // Parameters whose gradient is absent keep value and state. Gradients are kept; clear them with zero_grad().
-  StepResult step(const StepArgs& args);
+  StepResult step(const StepArgs& args) {
+    set_rates(args);
+    update(args.clip_norm);
+    return finish();
+  }
+  // The three parts of a step, for those who capture the middle one: it reads nothing on the host.
+  void set_rates(const StepArgs& args);
+  void update(double clip_norm);
+  StepResult finish();
   void zero_grad() const;
   const std::vector<Item>& items() const { return items_; }
 
@@ -48,14 +57,15 @@ class Optimizer {
 
  protected:
   Optimizer(std::vector<Item> items, std::initializer_list<const char*> slots);
-  // Updates the items at `present` by their gradients `grads` (contiguous) times grad_scale. step from 1.
-  virtual void update(const StepArgs& args, double grad_scale, std::int64_t step, std::span<const std::size_t> present,
-                      std::span<const View> grads) = 0;
+  // Updates the items at `present` by their gradients `grads` (contiguous).
+  virtual void apply(const kernels::UpdateRates& update, std::span<const std::size_t> present,
+                     std::span<const View> grads) = 0;
   const View& slot(std::size_t slot, std::size_t item) const;
 
  private:
   std::vector<Item> items_;
   std::vector<ckpt::NamedTensor> state_;  // slot by slot, items in order; "step" last
+  Tensor rates_, squares_;                // kernels::UpdateRates, on the parameters' device
   std::int64_t skipped_ = 0;
 };
 

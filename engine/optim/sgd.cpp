@@ -10,22 +10,18 @@ class Sgd final : public Optimizer {
   Sgd(std::vector<Item> items, const SgdOptions& o) : Optimizer(std::move(items), {"momentum"}), options_(o) {}
 
  private:
-  void update(const StepArgs& args, double grad_scale, std::int64_t step, std::span<const std::size_t> present,
-              std::span<const View> grads) override {
+  void apply(const kernels::UpdateRates& update, std::span<const std::size_t> present,
+             std::span<const View> grads) override {
     params_.clear();
     for (std::size_t k = 0; k < present.size(); ++k) {
       const Item& i = items()[present[k]];
       params_.push_back({.w = i.var.value(),
                          .grad = grads[k],
                          .momentum = slot(0, present[k]),
-                         .weight_decay = i.decay ? args.weight_decay : 0,
+                         .decay_scale = i.decay ? 1.0 : 0.0,
                          .lr_scale = i.lr_scale});
     }
-    kernels::run<&kernels::Table::sgd>({.params = params_,
-                                        .lr = args.lr,
-                                        .momentum = options_.momentum,
-                                        .grad_scale = grad_scale,
-                                        .first = step == 1});
+    kernels::run<&kernels::Table::sgd>({.params = params_, .update = update, .momentum = options_.momentum});
   }
 
   SgdOptions options_;

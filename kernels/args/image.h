@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "engine/core/view.h"
+#include "kernels/args/dropout.h"
 
 namespace spn::kernels {
 
@@ -14,6 +15,7 @@ struct ImageAugment {
   std::uint64_t seed = 0;
   std::int64_t step = 0;
   std::int64_t first_sample = 0;  // global sample index of row 0
+  const BatchClock* clock = nullptr;
 };
 
 // x u8 [B,S,S,3]; y [B,3,S,S] stored channels-last, float: (v/255 − mean)/std with ImageNet's constants.

@@ -9,37 +9,44 @@
 
 namespace spn::kernels {
 
+// What changes from step to step, read by the kernel when it runs: a captured step is replayed with new values.
+struct UpdateRates {
+  View rates;           // f64 [3]: learning rate, weight decay, and how many updates there were, this one included
+  View squares;         // f64 [1]: Σ g² of all gradients. Not finite: the update changes nothing
+  double max_norm = 0;  // gradients are multiplied by min(1, max_norm / (sqrt(squares) + 1e-6)); 0: by 1
+};
+
 // One parameter: w, its gradient and its state, all contiguous and of equal shape.
 struct AdamWParam {
   View w, grad, m, v;
-  double weight_decay = 0, lr_scale = 1;
+  double decay_scale = 1, lr_scale = 1;  // of the weight decay and of the learning rate
 };
 
 // Decoupled weight decay (Loshchilov & Hutter 2019), bias-corrected, in PyTorch's order of operations:
-// w −= lr·wd·w; m, v updated; w −= lr/(1−β1^t) · m / (sqrt(v)/sqrt(1−β2^t) + eps). grad is multiplied by grad_scale.
+// w −= lr·wd·w; m, v updated; w −= lr/(1−β1^t) · m / (sqrt(v)/sqrt(1−β2^t) + eps).
 struct AdamW {
   std::span<const AdamWParam> params;
-  double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, grad_scale = 1;
-  std::int64_t step = 1;  // t, from 1
-  std::array<const View*, 4> views() const {
+  UpdateRates update;
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  std::array<const View*, 6> views() const {
     if (params.empty()) return {};
-    return {&params[0].w, &params[0].grad, &params[0].m, &params[0].v};
+    return {&params[0].w, &params[0].grad, &params[0].m, &params[0].v, &update.rates, &update.squares};
   }
 };
 
 struct SgdParam {
   View w, grad, momentum;
-  double weight_decay = 0, lr_scale = 1;
+  double decay_scale = 1, lr_scale = 1;
 };
 
-// PyTorch's SGD: g += wd·w; buf = momentum·buf + g (buf = g at the first step); w −= lr·buf.
+// PyTorch's SGD: g += wd·w; buf = momentum·buf + g (buf = g at the first update); w −= lr·buf.
 struct Sgd {
   std::span<const SgdParam> params;
-  double lr = 0, momentum = 0.9, grad_scale = 1;
-  bool first = false;
-  std::array<const View*, 3> views() const {
+  UpdateRates update;
+  double momentum = 0.9;
+  std::array<const View*, 5> views() const {
     if (params.empty()) return {};
-    return {&params[0].w, &params[0].grad, &params[0].momentum};
+    return {&params[0].w, &params[0].grad, &params[0].momentum, &update.rates, &update.squares};
   }
 };
 

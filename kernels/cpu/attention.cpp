@@ -174,7 +174,7 @@ void weights_backward(C* p, C* d, std::int64_t n, const Sizes& z, C scale, const
 template <class C>
 void factors(const DropoutKey& key, const Sizes& z, std::int64_t b, std::int64_t h, std::int64_t i0, std::int64_t n,
              C* out) {
-  dropout_factors(key, key.first_sample + b, (h * z.tq + i0) * z.tk, n * z.tk, out);
+  dropout_factors(key, sample_of(key, b), (h * z.tq + i0) * z.tk, n * z.tk, out);
   std::fill_n(out + n * z.tk, kPad, C(0));
 }
 

@@ -23,7 +23,7 @@ void dropout(const Dropout& a) {
       C factor[kChunk];
       for (std::int64_t item = b; item < end; ++item) {
         const std::int64_t s = item / chunks, first = item % chunks * kChunk, n = std::min(kChunk, row - first);
-        dropout_factors(a.key, a.key.first_sample + s, first, n, factor);
+        dropout_factors(a.key, sample_of(a.key, s), first, n, factor);
         const T* p = xp + s * row + first;
         T* q = yp + s * row + first;
 #pragma omp simd

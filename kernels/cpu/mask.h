@@ -95,7 +95,7 @@ inline void philox_blocks(std::uint64_t key, std::uint32_t first, std::uint32_t 
 // out[i] = 0 or 1 / (1 − p) for element first + i of the (global) sample; out needs room for n only.
 template <class C>
 void dropout_factors(const DropoutKey& key, std::int64_t sample, std::int64_t first, std::int64_t n, C* out) {
-  const std::uint32_t threshold = dropout_threshold(key.p), step = dropout_step_word(key.step);
+  const std::uint32_t threshold = dropout_threshold(key.p), step = dropout_step_word(step_of(key));
   const C scale = static_cast<C>(1.0 / (1.0 - key.p));
   std::uint32_t words[4 * kMaskBlocks];
   for (std::int64_t e = first; e < first + n;) {

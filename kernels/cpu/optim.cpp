@@ -1,5 +1,7 @@
 // Optimiser updates over many tensors. The elements of all tensors are cut into fixed chunks, and threads share the
 // list of chunks: a thousand small tensors cost as much as one large, and results do not depend on the thread count.
+#include "kernels/math/optim.h"
+
 #include <cmath>
 #include <vector>
 
@@ -42,15 +44,28 @@ void check_floats(const char* op, const View& w) {
   check(w.dtype == DType::f32 || w.dtype == DType::f64, op, "expected f32 or f64 parameters, got {}", name_of(w.dtype));
 }
 
+// The rates of this update, as optimizer kernels use them.
+struct Rates {
+  double lr, weight_decay, t, grad_scale;
+  bool finite;
+};
+Rates read_rates(const char* op, const UpdateRates& u) {
+  check(u.rates.dtype == DType::f64 && u.rates.numel() == 3 && u.squares.dtype == DType::f64 && u.squares.numel() == 1,
+        op, "expected rates [3] and squares [1] in f64, got {} and {}", u.rates.shape.str(), u.squares.shape.str());
+  const double *r = u.rates.ptr<double>(), norm = std::sqrt(*u.squares.ptr<double>());
+  check(r[2] >= 1, op, "expected a step of at least 1, got {}", r[2]);
+  return {r[0], r[1], r[2], clip_scale(norm, u.max_norm), std::isfinite(norm)};
+}
+
 template <class T>
-void adamw_chunk(const AdamWParam& p, const AdamW& a, std::int64_t begin, std::int64_t end) {
+void adamw_chunk(const AdamWParam& p, const AdamW& a, const Rates& r, std::int64_t begin, std::int64_t end) {
   T* __restrict w = static_cast<T*>(p.w.data);
   T* __restrict m = static_cast<T*>(p.m.data);
   T* __restrict v = static_cast<T*>(p.v.data);
   const T* __restrict grad = static_cast<const T*>(p.grad.data);
-  const double lr = a.lr * p.lr_scale, t = static_cast<double>(a.step);
-  const double correction1 = 1 - std::pow(a.beta1, t), correction2 = 1 - std::pow(a.beta2, t);
-  const T keep = static_cast<T>(1 - lr * p.weight_decay), scale = static_cast<T>(a.grad_scale);
+  const double lr = r.lr * p.lr_scale;
+  const double correction1 = 1 - std::pow(a.beta1, r.t), correction2 = 1 - std::pow(a.beta2, r.t);
+  const T keep = static_cast<T>(1 - lr * r.weight_decay * p.decay_scale), scale = static_cast<T>(r.grad_scale);
   const T new1 = static_cast<T>(1 - a.beta1), beta2 = static_cast<T>(a.beta2), new2 = static_cast<T>(1 - a.beta2);
   const T root2 = static_cast<T>(std::sqrt(correction2)), eps = static_cast<T>(a.eps);
   const T rate = static_cast<T>(lr / correction1);
@@ -64,12 +79,12 @@ void adamw_chunk(const AdamWParam& p, const AdamW& a, std::int64_t begin, std::i
 }
 
 template <class T>
-void sgd_chunk(const SgdParam& p, const Sgd& a, std::int64_t begin, std::int64_t end) {
+void sgd_chunk(const SgdParam& p, const Sgd& a, const Rates& r, std::int64_t begin, std::int64_t end) {
   T* __restrict w = static_cast<T*>(p.w.data);
   T* __restrict buf = static_cast<T*>(p.momentum.data);
   const T* __restrict grad = static_cast<const T*>(p.grad.data);
-  const T scale = static_cast<T>(a.grad_scale), decay = static_cast<T>(p.weight_decay);
-  const T momentum = static_cast<T>(a.first ? 0 : a.momentum), rate = static_cast<T>(a.lr * p.lr_scale);
+  const T scale = static_cast<T>(r.grad_scale), decay = static_cast<T>(r.weight_decay * p.decay_scale);
+  const T momentum = static_cast<T>(r.t > 1 ? a.momentum : 0), rate = static_cast<T>(r.lr * p.lr_scale);
 #pragma omp simd
   for (std::int64_t i = begin; i < end; ++i) {
     buf[i] = momentum * buf[i] + (grad[i] * scale + decay * w[i]);
@@ -107,7 +122,6 @@ double squares(const View& x, std::int64_t begin, std::int64_t end) {
 }  // namespace
 
 void adamw(const AdamW& a) {
-  check(a.step >= 1, "adamw", "expected a step of at least 1, got {}", a.step);
   for (const AdamWParam& p : a.params) {
     check_floats("adamw", p.w);
     check_like("adamw", "w", p.w, p.w);
@@ -115,13 +129,15 @@ void adamw(const AdamW& a) {
     check_like("adamw", "m", p.m, p.w);
     check_like("adamw", "v", p.v, p.w);
   }
+  const Rates rates = read_rates("adamw", a.update);
+  if (!rates.finite) return;
   over_chunks(chunks_of(a.params.size(), [&](std::size_t i) { return a.params[i].w.numel(); }),
               [&](const Chunk& c, std::size_t) {
                 const AdamWParam& p = a.params[c.tensor];
                 if (p.w.dtype == DType::f32)
-                  adamw_chunk<float>(p, a, c.begin, c.end);
+                  adamw_chunk<float>(p, a, rates, c.begin, c.end);
                 else
-                  adamw_chunk<double>(p, a, c.begin, c.end);
+                  adamw_chunk<double>(p, a, rates, c.begin, c.end);
               });
 }
 
@@ -132,13 +148,15 @@ void sgd(const Sgd& a) {
     check_like("sgd", "grad", p.grad, p.w);
     check_like("sgd", "momentum", p.momentum, p.w);
   }
+  const Rates rates = read_rates("sgd", a.update);
+  if (!rates.finite) return;
   over_chunks(chunks_of(a.params.size(), [&](std::size_t i) { return a.params[i].w.numel(); }),
               [&](const Chunk& c, std::size_t) {
                 const SgdParam& p = a.params[c.tensor];
                 if (p.w.dtype == DType::f32)
-                  sgd_chunk<float>(p, a, c.begin, c.end);
+                  sgd_chunk<float>(p, a, rates, c.begin, c.end);
                 else
-                  sgd_chunk<double>(p, a, c.begin, c.end);
+                  sgd_chunk<double>(p, a, rates, c.begin, c.end);
               });
 }
 

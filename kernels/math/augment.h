@@ -10,6 +10,7 @@
 
 #include "engine/core/philox.h"
 #include "kernels/args/image.h"
+#include "kernels/math/dropout.h"
 
 namespace spn::kernels {
 
@@ -39,7 +40,7 @@ SPN_HD inline void turned(int turn, std::int64_t side, std::int64_t i, std::int6
 
 inline SampleAugment draw_augment(const ImageAugment& o, std::int64_t row) {
   SampleAugment a;
-  const auto sample = static_cast<std::uint64_t>(o.first_sample + row), step = static_cast<std::uint64_t>(o.step);
+  const auto sample = static_cast<std::uint64_t>(sample_of(o, row)), step = static_cast<std::uint64_t>(step_of(o));
   const auto draw = [&](std::uint32_t block) {
     return philox(o.seed, static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(sample),
                   static_cast<std::uint32_t>(sample >> 32) ^ static_cast<std::uint32_t>(step >> 32 << 16),

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "engine/core/philox.h"
+#include "kernels/args/dropout.h"
 
 namespace spn::kernels {
 
@@ -12,6 +13,16 @@ inline std::uint32_t dropout_threshold(double p) {
   const double t = p * 16777216.0;
   const auto floor = static_cast<std::uint32_t>(t);
   return floor + (static_cast<double>(floor) < t ? 1U : 0U);
+}
+
+// A key (DropoutKey, ImageAugment) and its clock together.
+template <class Key>
+SPN_HD std::int64_t step_of(const Key& key) {
+  return key.step + (key.clock != nullptr ? key.clock->step : 0);
+}
+template <class Key>
+SPN_HD std::int64_t sample_of(const Key& key, std::int64_t row) {
+  return key.first_sample + row + (key.clock != nullptr ? key.clock->first_sample : 0);
 }
 
 SPN_HD inline std::uint32_t dropout_step_word(std::int64_t step) {
