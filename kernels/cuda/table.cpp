@@ -39,7 +39,7 @@ const Table* cuda_table() {
       // .dropout = cuda::dropout,
       // .gather_rows = cuda::gather_rows,
       // .scatter_add_rows = cuda::scatter_add_rows,
-      // .image_embed = cuda::image_embed,
+      .image_embed = cuda::image_embed,
       // .contrastive_fwd = cuda::contrastive_fwd,
       // .contrastive_bwd = cuda::contrastive_bwd,
       // .adamw = cuda::adamw,

@@ -14,7 +14,6 @@
 
 namespace spn::kernels {
 
-inline constexpr double kStains[2][3] = {{0.65, 0.70, 0.29}, {0.07, 0.99, 0.11}};
 inline constexpr double kImageMean[3] = {0.485, 0.456, 0.406}, kImageStd[3] = {0.229, 0.224, 0.225};
 
 // Optical density of a channel value v in 0…255: −ln((v + 1) / 256), and back: v = 256 · exp(−od) − 1.
@@ -38,7 +37,7 @@ SPN_HD inline void turned(int turn, std::int64_t side, std::int64_t i, std::int6
   }
 }
 
-inline SampleAugment draw_augment(const ImageAugment& o, std::int64_t row) {
+SPN_HD inline SampleAugment draw_augment(const ImageAugment& o, std::int64_t row) {
   SampleAugment a;
   const auto sample = static_cast<std::uint64_t>(sample_of(o, row)), step = static_cast<std::uint64_t>(step_of(o));
   const auto draw = [&](std::uint32_t block) {
@@ -61,7 +60,7 @@ inline SampleAugment draw_augment(const ImageAugment& o, std::int64_t row) {
   }
   for (double& z : normal) z = z > 2 ? 2 : z < -2 ? -2 : z;
   // rows of s: unit absorption of haematoxylin, eosin, rest
-  double s[3][3];
+  double s[3][3] = {{0.65, 0.70, 0.29}, {0.07, 0.99, 0.11}, {}};
   const auto unit = [](double* v) {
     const double n = std::sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
     for (int c = 0; c < 3; ++c) v[c] /= n;
@@ -69,10 +68,8 @@ inline SampleAugment draw_augment(const ImageAugment& o, std::int64_t row) {
   const auto cross = [](const double* p, const double* q, double* to) {
     for (int c = 0; c < 3; ++c) to[c] = p[(c + 1) % 3] * q[(c + 2) % 3] - p[(c + 2) % 3] * q[(c + 1) % 3];
   };
-  for (int k = 0; k < 2; ++k) {
-    for (int c = 0; c < 3; ++c) s[k][c] = kStains[k][c];
-    unit(s[k]);
-  }
+  unit(s[0]);
+  unit(s[1]);
   cross(s[0], s[1], s[2]);
   unit(s[2]);
   // amount of stain k = od · dual[k]

@@ -1,0 +1,73 @@
+// Image embedding: turns, stain changes, sizes beside the tile's, packs and single bytes, against the CPU.
+#include <string>
+#include <vector>
+
+#include "tests/cuda/twin.h"
+
+namespace spn::kernels {
+namespace {
+
+class CudaImage : public test::Twin {
+ protected:
+  static Tensor bytes(const Shape& shape) {
+    std::vector<std::uint8_t> v(static_cast<std::size_t>(shape.numel()));
+    std::uint32_t state = 12345;
+    for (std::uint8_t& b : v) {
+      state = state * 1664525U + 1013904223U;
+      b = static_cast<std::uint8_t>(state >> 24);
+    }
+    return Tensor::from(v, shape);
+  }
+  // f32 arithmetic whatever the output is; stain changes go through exp and log.
+  static std::int64_t terms(DType t) { return t == DType::f64 ? std::int64_t{1} << 42 : 100; }
+
+  void check_embed(const Tensor& x, DType dtype, const ImageAugment& augment) {
+    const Shape out{x.dim(0), 3, x.dim(1), x.dim(2)};
+    compare_all([&](const auto& at, const std::vector<Tensor>& t) {
+      run<&Table::image_embed>({.x = at(x), .y = t[0], .augment = augment});
+    },
+                {{out, dtype, terms(dtype), true}});
+  }
+};
+
+TEST_F(CudaImage, PlainImagesOfAnySize) {
+  for (const DType dtype : test::kFloats)
+    for (const Shape& shape : {Shape{2, 1, 1, 3}, Shape{3, 7, 33, 3}, Shape{2, 32, 32, 3}, Shape{1, 48, 80, 3},
+                               Shape{1, 65, 31, 3}, Shape{5, 4, 4, 3}})
+      check_embed(bytes(shape), dtype, {});
+}
+
+TEST_F(CudaImage, TurnsAndStainsOfEverySample) {
+  for (const DType dtype : test::kFloats)
+    for (const std::int64_t side : {1, 5, 32, 33, 48, 71})
+      for (const double jitter : {0.0, 0.1}) {
+        SCOPED_TRACE("side " + std::to_string(side) + ", jitter " + std::to_string(jitter));
+        check_embed(
+            bytes({side < 10 ? 70 : 11, side, side, 3}), dtype,
+            {.dihedral = true, .stain_jitter = jitter, .seed = 7, .step = 3, .first_sample = (1LL << 33) + 5});
+      }
+}
+
+TEST_F(CudaImage, StainsOfImagesThatAreNotSquare) {
+  check_embed(bytes({3, 20, 36, 3}), DType::f32, {.stain_jitter = 0.3, .seed = 1, .step = 2});
+}
+
+TEST_F(CudaImage, UnalignedAndEmpty) {
+  const Tensor x = bytes({4, 3, 3, 3});
+  compare_all([&](const auto& at, const std::vector<Tensor>& t) {
+    run<&Table::image_embed>({.x = at(x).narrow(0, 1, 3), .y = t[0], .augment = {}});
+  },
+              {{{3, 3, 3, 3}, DType::f32, 100, true}});
+  const Tensor y = Tensor::empty({0, 3, 4, 4}, DType::f32, test::kGpu).channels_last();
+  EXPECT_NO_THROW(run<&Table::image_embed>({.x = bytes({0, 4, 4, 3}).to(test::kGpu), .y = y, .augment = {}}));
+}
+
+TEST_F(CudaImage, RefusesToTurnWhatIsNotSquare) {
+  const Tensor y = Tensor::empty({1, 3, 4, 8}, DType::f32, test::kGpu).channels_last();
+  EXPECT_THROW(
+      run<&Table::image_embed>({.x = bytes({1, 4, 8, 3}).to(test::kGpu), .y = y, .augment = {.dihedral = true}}),
+      Error);
+}
+
+}  // namespace
+}  // namespace spn::kernels
