@@ -18,15 +18,16 @@ class CudaImage : public test::Twin {
     }
     return Tensor::from(v, shape);
   }
-  // f32 arithmetic whatever the output is; stain changes go through exp and log.
-  static std::int64_t terms(DType t) { return t == DType::f64 ? std::int64_t{1} << 42 : 100; }
+  // f32 arithmetic whatever the output is, stain changes through the device's exp and log: 6e-5, in f64 too.
+  static std::int64_t terms(DType t) { return t == DType::f64 ? std::int64_t{1} << 52 : 1000; }
 
   void check_embed(const Tensor& x, DType dtype, const ImageAugment& augment) {
     const Shape out{x.dim(0), 3, x.dim(1), x.dim(2)};
-    compare_all([&](const auto& at, const std::vector<Tensor>& t) {
-      run<&Table::image_embed>({.x = at(x), .y = t[0], .augment = augment});
-    },
-                {{out, dtype, terms(dtype), true}});
+    compare_all(
+        [&](const auto& at, const std::vector<Tensor>& t) {
+          run<&Table::image_embed>({.x = at(x), .y = t[0], .augment = augment});
+        },
+        {{out, dtype, terms(dtype), true}});
   }
 };
 
@@ -42,9 +43,8 @@ TEST_F(CudaImage, TurnsAndStainsOfEverySample) {
     for (const std::int64_t side : {1, 5, 32, 33, 48, 71})
       for (const double jitter : {0.0, 0.1}) {
         SCOPED_TRACE("side " + std::to_string(side) + ", jitter " + std::to_string(jitter));
-        check_embed(
-            bytes({side < 10 ? 70 : 11, side, side, 3}), dtype,
-            {.dihedral = true, .stain_jitter = jitter, .seed = 7, .step = 3, .first_sample = (1LL << 33) + 5});
+        check_embed(bytes({side < 10 ? 70 : 11, side, side, 3}), dtype,
+                    {.dihedral = true, .stain_jitter = jitter, .seed = 7, .step = 3, .first_sample = (1LL << 33) + 5});
       }
 }
 
@@ -54,12 +54,30 @@ TEST_F(CudaImage, StainsOfImagesThatAreNotSquare) {
 
 TEST_F(CudaImage, UnalignedAndEmpty) {
   const Tensor x = bytes({4, 3, 3, 3});
-  compare_all([&](const auto& at, const std::vector<Tensor>& t) {
-    run<&Table::image_embed>({.x = at(x).narrow(0, 1, 3), .y = t[0], .augment = {}});
-  },
-              {{{3, 3, 3, 3}, DType::f32, 100, true}});
+  compare_all(
+      [&](const auto& at, const std::vector<Tensor>& t) {
+        run<&Table::image_embed>({.x = at(x).narrow(0, 1, 3), .y = t[0], .augment = {}});
+      },
+      {{{3, 3, 3, 3}, DType::f32, 1000, true}});
   const Tensor y = Tensor::empty({0, 3, 4, 4}, DType::f32, test::kGpu).channels_last();
   EXPECT_NO_THROW(run<&Table::image_embed>({.x = bytes({0, 4, 4, 3}).to(test::kGpu), .y = y, .augment = {}}));
+}
+
+TEST_F(CudaImage, TheClockMovesTheDraw) {
+  const Tensor x = bytes({6, 8, 8, 3}), clock = Tensor::from(std::vector<std::int64_t>{2, 40}, {2});
+  compare_all(
+      [&](const auto& at, const std::vector<Tensor>& t) {
+        const Tensor now = at(clock);
+        run<&Table::image_embed>({.x = at(x),
+                                  .y = t[0],
+                                  .augment = {.dihedral = true,
+                                              .stain_jitter = 0.1,
+                                              .seed = 7,
+                                              .step = 3,
+                                              .first_sample = 5,
+                                              .clock = reinterpret_cast<const BatchClock*>(now.data<std::int64_t>())}});
+      },
+      {{{6, 3, 8, 8}, DType::f32, 1000, true}});
 }
 
 TEST_F(CudaImage, RefusesToTurnWhatIsNotSquare) {
