@@ -110,23 +110,25 @@ __global__ void image_embed_tiles(T* y, const std::uint8_t* x, ImageGeometry g, 
     }
     __syncthreads();
 
-    for (int k = t; k < h * w; k += kImageThreads) {
-      std::int64_t r = k / w, c = k % w;
+    const int j = t % kTileSide;
+    for (int i = t / kTileSide; i < h && j < w; i += kImageThreads / kTileSide) {
+      std::int64_t r = i, c = j;
       if (turn != 0) {
-        turned(turn, g.width, i0 + k / w, j0 + k % w, r, c);
+        turned(turn, g.width, i0 + i, j0 + j, r, c);
         r -= r0;
         c -= c0;
       }
       const std::uint8_t* p = in + r * kTileRow + c * 3;
+      T* const pixel = out + (i * w + j) * 3;
       if constexpr (stained) {
         const float od[3] = {density_of(p[0]), density_of(p[1]), density_of(p[2])};
         for (int to = 0; to < 3; ++to) {
           const float* m = d->mix[to];
-          out[k * 3 + to] =
+          pixel[to] =
               convert<T>(restained(m[0] * od[0] + m[1] * od[1] + m[2] * od[2] + d->shift[to], g.mean[to], g.std[to]));
         }
       } else {
-        for (int to = 0; to < 3; ++to) out[k * 3 + to] = convert<T>(normalised_byte<T>(p[to], g.mean[to], g.std[to]));
+        for (int to = 0; to < 3; ++to) pixel[to] = convert<T>(normalised_byte<T>(p[to], g.mean[to], g.std[to]));
       }
     }
     __syncthreads();  // and the next tile's first barrier keeps `out` until all have read it
