@@ -42,8 +42,10 @@ template <class T>
 class Head {
  public:
   using C = compute_t<T>;
-  Head(const View& v, std::int64_t b, std::int64_t h, C* copy) : rows_(v.dim(2)), width_(v.dim(3)) {
-    if (!v) return;
+  Head(const View& v, std::int64_t b, std::int64_t h, C* copy) {
+    if (!v) return;  // a gradient that nobody wants
+    rows_ = v.dim(2);
+    width_ = v.dim(3);
     p_ = v.ptr<T>() + b * v.strides[0] + h * v.strides[1];
     row_ = v.strides[2];
     if constexpr (std::is_same_v<T, C>) {
@@ -75,7 +77,7 @@ class Head {
   void transpose_to(C* t, std::int64_t padded) const { transpose<C>({c_, c_row_}, rows_, width_, t, padded); }
 
  private:
-  std::int64_t rows_, width_;
+  std::int64_t rows_ = 0, width_ = 0;
   T* p_ = nullptr;
   std::int64_t row_ = 0;
   C* c_ = nullptr;

@@ -1,0 +1,141 @@
+// Fused attention: a warp a head where sequences are as short as this model's, tiles through shared memory beyond.
+#include <algorithm>
+
+#include "kernels/cuda/device/attention_short.h"
+#include "kernels/cuda/device/attention_tiled.h"
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/launch.h"
+
+namespace spn::kernels::cuda {
+namespace {
+
+using i64 = std::int64_t;
+
+constexpr std::size_t kSharedAimed = 110 * 1024, kSharedMost = 227 * 1024;  // aimed: two blocks a multiprocessor
+
+AttentionSizes sizes_of(const View& q, const View& k, const View& v, const View& o, const View& lse) {
+  check(q.ndim() == 4 && k.ndim() == 4 && k.shape == v.shape && q.shape == o.shape, "attention",
+        "expected q, o [B,H,Tq,Dh] and k, v [B,H,Tk,Dh], got {}, {}, {} and {}", q.shape.str(), o.shape.str(),
+        k.shape.str(), v.shape.str());
+  check(q.dim(0) == k.dim(0) && q.dim(1) == k.dim(1) && q.dim(3) == k.dim(3), "attention",
+        "expected q and k of the same samples, heads and width, got {} and {}", q.shape.str(), k.shape.str());
+  check(k.dim(2) > 0 || q.numel() == 0, "attention", "expected at least one key, got k {}", k.shape.str());
+  check(lse.ndim() == 3 && lse.dim(2) == q.dim(2) && lse.is_contiguous(), "attention",
+        "expected a contiguous lse [B,H,Tq], got {}", lse.shape.str());
+  return {q.dim(0), q.dim(1), q.dim(2), k.dim(2), static_cast<int>(q.dim(3)), true};
+}
+
+// Strides checked; packs stays true while all heads can be read 16 bytes at a time.
+template <class T>
+Heads<T> heads(const View& v, AttentionSizes& z) {
+  if (!v) return {};
+  check(v.strides[3] == 1 || v.dim(3) <= 1, "attention", "expected unit stride in Dh, got strides {}", v.strides.str());
+  constexpr i64 kPack = Pack<std::remove_const_t<T>>::n;
+  z.packs = z.packs && z.width % kPack == 0 && reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;
+  for (int d = 0; d < 3; ++d) z.packs = z.packs && (v.dim(d) == 1 || v.strides[d] % kPack == 0);
+  return {v.ptr<std::remove_const_t<T>>(), v.strides[0], v.strides[1], v.strides[2]};
+}
+
+bool is_short(const AttentionSizes& z) { return z.tq <= kShortRows && z.tk <= kShortRows && z.width <= kShortWidth; }
+
+AttentionDropout dropout_of(const DropoutKey& key) { return {key, key.p > 0 ? dropout_threshold(key.p) : 0U}; }
+
+// Tiles for `rows` owned rows, whose shared memory is `own_rows` rows of the owned side, `streamed_rows` of the other,
+// `weights` tiles between them and three numbers a row.
+struct TileShared {
+  AttentionTiles tiles;
+  std::size_t bytes;
+  unsigned blocks;
+};
+template <class C>
+TileShared tiles_for(const AttentionSizes& z, i64 rows, int own_rows, int streamed_rows, int weights) {
+  AttentionTiles s{64, 32, (z.width + 3) / 4 * 4 + 4};
+  const auto bytes = [&] {
+    return sizeof(C) * static_cast<std::size_t>((own_rows * s.own + streamed_rows * s.streamed) * s.row +
+                                                weights * s.own * s.weights() + 3 * std::max(s.own, s.streamed));
+  };
+  while (s.own > 4 && s.own / 2 >= rows) s.own /= 2;
+  while (bytes() > kSharedAimed && (s.own > 4 || s.streamed > 4)) (s.own > s.streamed ? s.own : s.streamed) /= 2;
+  check(bytes() <= kSharedMost, "attention", "expected a head width that fits shared memory, got {}", z.width);
+  const i64 blocks = z.batch * z.heads * ((rows + s.own - 1) / s.own);
+  check(blocks <= 0x7fffffff, "attention", "expected at most 2^31 tiles, got {}", blocks);
+  return {s, bytes(), static_cast<unsigned>(blocks)};
+}
+
+template <class T>
+dim3 short_grid(const AttentionSizes& z) {
+  const i64 blocks = (z.batch * z.heads + kShortWarps<T> - 1) / kShortWarps<T>;
+  check(blocks <= 0x7fffffff, "attention", "expected at most 2^31 blocks, got {}", blocks);
+  return dim3(static_cast<unsigned>(blocks));
+}
+
+template <class T>
+void forward(const AttentionFwd& a, AttentionSizes z) {
+  using C = compute_t<T>;
+  AttentionForward<T> f{heads<const T>(a.q, z),
+                        heads<const T>(a.k, z),
+                        heads<const T>(a.v, z),
+                        heads<T>(a.o, z),
+                        a.lse.ptr<C>(),
+                        static_cast<C>(a.scale),
+                        {},
+                        dropout_of(a.dropout)};
+  f.z = z;
+  if (is_short(z)) {
+    launch(attention_short<T>, short_grid<T>(z), dim3(kShortWarps<T> * kWarp), 0, stream(), f);
+    return;
+  }
+  const TileShared s = tiles_for<C>(z, z.tq, 2, 2, 1);
+  launch(attention_tiled<T>, dim3(s.blocks), dim3(kTileThreads), s.bytes, stream(), f, s.tiles);
+}
+
+template <class T>
+void backward(const AttentionBwd& a, AttentionSizes z) {
+  using C = compute_t<T>;
+  AttentionBackward<T> f{heads<const T>(a.q, z),
+                         heads<const T>(a.k, z),
+                         heads<const T>(a.v, z),
+                         heads<const T>(a.o, z),
+                         heads<const T>(a.d_o, z),
+                         heads<T>(a.dq, z),
+                         heads<T>(a.dk, z),
+                         heads<T>(a.dv, z),
+                         a.lse.ptr<C>(),
+                         static_cast<C>(a.scale),
+                         {},
+                         dropout_of(a.dropout)};
+  f.z = z;
+  if (!a.dq && !a.dk && !a.dv) return;
+  if (is_short(z)) {
+    launch(attention_short_bwd<T>, short_grid<T>(z), dim3(kShortWarps<T> * kWarp), 0, stream(), f);
+    return;
+  }
+  if (a.dq) {
+    const TileShared s = tiles_for<C>(z, z.tq, 3, 2, 2);
+    launch(attention_tiled_dq<T>, dim3(s.blocks), dim3(kTileThreads), s.bytes, stream(), f, s.tiles);
+  }
+  if (a.dk || a.dv) {
+    const TileShared s = tiles_for<C>(z, z.tk, 4, 2, 2);
+    launch(attention_tiled_dkv<T>, dim3(s.blocks), dim3(kTileThreads), s.bytes, stream(), f, s.tiles);
+  }
+}
+
+}  // namespace
+
+void attention_fwd(const AttentionFwd& a) {
+  const AttentionSizes z = sizes_of(a.q, a.k, a.v, a.o, a.lse);
+  if (z.batch * z.heads * z.tq * z.width == 0) return;
+  visit_float(a.q.dtype, "attention", [&](auto e) { forward<decltype(e)>(a, z); });
+}
+
+void attention_bwd(const AttentionBwd& a) {
+  const AttentionSizes z = sizes_of(a.q, a.k, a.v, a.o, a.lse);
+  if (z.batch * z.heads * z.tq * z.width == 0) {  // nobody asked: keys have no gradient
+    for (const View* g : {&a.dk, &a.dv})
+      if (*g && g->numel() != 0) copy({.value = 0, .x = {}, .y = *g});
+    return;
+  }
+  visit_float(a.q.dtype, "attention", [&](auto e) { backward<decltype(e)>(a, z); });
+}
+
+}  // namespace spn::kernels::cuda

@@ -1,0 +1,169 @@
+// Attention forward and backward against the CPU: the short kernel and the tiled one at their edges, layouts of the
+// model (packed qkv, cross attention), dropout, absent gradients.
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "tests/cuda/twin.h"
+
+namespace spn::kernels {
+namespace {
+
+using test::random;
+
+struct Case {
+  std::int64_t batch, heads, tq, tk, width;
+  std::string str() const {
+    return std::to_string(batch) + " x " + std::to_string(heads) + ", " + std::to_string(tq) + " by " +
+           std::to_string(tk) + ", width " + std::to_string(width);
+  }
+};
+
+// [B, T, H·Dh] as [B, H, T, Dh], as the model stores it.
+Tensor by_head(const Tensor& t, std::int64_t heads) {
+  return t.reshape({t.dim(0), t.dim(1), heads, t.dim(2) / heads}).transpose(1, 2);
+}
+
+struct Wants {
+  bool dq = true, dk = true, dv = true;
+};
+
+class CudaAttention : public test::Twin {
+ protected:
+  void both(const Case& c, DType t, const DropoutKey& key, const Wants& wants = {}) {
+    SCOPED_TRACE(std::string(name_of(t)) + " " + c.str() + ", dropout " + std::to_string(key.p));
+    const DType side = t == DType::f64 ? DType::f64 : DType::f32;
+    const std::int64_t e = c.heads * c.width, terms = 64 * (c.tk + c.width);
+    const Shape queries{c.batch, c.tq, e}, keys{c.batch, c.tk, e};
+    const Tensor q = random(queries, 1, t), k = random(keys, 2, t), v = random(keys, 3, t), d_o = random(queries, 4, t);
+    const double scale = 1.0 / std::sqrt(static_cast<double>(c.width));
+    const auto view = [&](const Tensor& x) { return by_head(x, c.heads); };
+    const std::vector<Tensor> made = compare_all(
+        [&](const auto& at, const std::vector<Tensor>& out) {
+          const Tensor qd = at(q), kd = at(k), vd = at(v);
+          run<&Table::attention_fwd>({.q = view(qd),
+                                      .k = view(kd),
+                                      .v = view(vd),
+                                      .o = view(out[0]),
+                                      .lse = out[1],
+                                      .scale = scale,
+                                      .dropout = key});
+        },
+        {{queries, t, terms}, {{c.batch, c.heads, c.tq}, side, terms}});
+    std::vector<Out> outs;
+    if (wants.dq) outs.push_back({queries, t, terms});
+    if (wants.dk) outs.push_back({keys, t, terms});
+    if (wants.dv) outs.push_back({keys, t, terms});
+    compare_all(
+        [&](const auto& at, const std::vector<Tensor>& out) {
+          const Tensor qd = at(q), kd = at(k), vd = at(v), od = at(made[0]), ld = at(made[1]), dd = at(d_o);
+          std::size_t next = 0;
+          const Tensor dq = wants.dq ? out[next++] : Tensor(), dk = wants.dk ? out[next++] : Tensor(),
+                       dv = wants.dv ? out[next++] : Tensor();
+          run<&Table::attention_bwd>({.q = view(qd),
+                                      .k = view(kd),
+                                      .v = view(vd),
+                                      .o = view(od),
+                                      .lse = ld,
+                                      .d_o = view(dd),
+                                      .dq = dq ? view(dq) : Tensor(),
+                                      .dk = dk ? view(dk) : Tensor(),
+                                      .dv = dv ? view(dv) : Tensor(),
+                                      .scale = scale,
+                                      .dropout = key});
+        },
+        outs);
+  }
+};
+
+TEST_F(CudaAttention, ShortSequences) {
+  for (const DType t : test::kFloats)
+    for (const Case& c : {Case{3, 3, 8, 8, 64}, Case{1, 1, 1, 1, 1}, Case{2, 4, 8, 8, 32}, Case{3, 1, 5, 7, 24},
+                          Case{2, 2, 8, 3, 17}, Case{1, 5, 1, 8, 64}, Case{7, 1, 8, 8, 3}})
+      both(c, t, {});
+}
+
+TEST_F(CudaAttention, TiledSequences) {
+  for (const DType t : test::kFloats)
+    for (const Case& c : {Case{1, 2, 197, 197, 64}, Case{2, 2, 17, 17, 16}, Case{1, 1, 9, 8, 64}, Case{1, 1, 8, 33, 7},
+                          Case{1, 2, 65, 1, 5}, Case{2, 1, 1, 100, 40}, Case{1, 1, 8, 8, 65}, Case{1, 1, 3, 70, 300}})
+      both(c, t, {});
+}
+
+TEST_F(CudaAttention, DropoutDropsWhatTheCpuDrops) {
+  for (const DType t : test::kFloats)
+    for (const Case& c : {Case{3, 2, 8, 8, 64}, Case{2, 3, 5, 7, 8}, Case{2, 2, 35, 50, 16}})
+      both(c, t, {.seed = 5, .step = 3, .layer = 11, .first_sample = 1000, .p = 0.3});
+}
+
+TEST_F(CudaAttention, GradientsThatNobodyWants) {
+  for (const Case& c : {Case{2, 2, 8, 8, 16}, Case{1, 2, 20, 12, 16}}) {
+    both(c, DType::f32, {}, {.dq = false});
+    both(c, DType::f32, {}, {.dk = false});
+    both(c, DType::f32, {}, {.dq = false, .dk = false});
+    both(c, DType::bf16, {}, {.dv = false});
+  }
+}
+
+// A packed qkv whose slices do not begin at 16 bytes.
+TEST_F(CudaAttention, SlicesOfPackedRows) {
+  for (const DType t : test::kFloats)
+    for (const std::int64_t tokens : {8, 19}) {
+      const std::int64_t batch = 2, heads = 3, width = 6, e = heads * width;
+      const Tensor qkv = random({batch, tokens, 3 * e}, 1, t), d_o = random({batch, tokens, e}, 2, t);
+      const auto slice = [&](const Tensor& x, std::int64_t i) {
+        return x.reshape({batch, tokens, 3, heads, width}).select(2, i).transpose(1, 2);
+      };
+      const std::vector<Tensor> made = compare_all(
+          [&](const auto& at, const std::vector<Tensor>& out) {
+            const Tensor x = at(qkv);
+            run<&Table::attention_fwd>({.q = slice(x, 0),
+                                        .k = slice(x, 1),
+                                        .v = slice(x, 2),
+                                        .o = by_head(out[0], heads),
+                                        .lse = out[1],
+                                        .scale = 0.4});
+          },
+          {{{batch, tokens, e}, t, 2000}, {{batch, heads, tokens}, t == DType::f64 ? DType::f64 : DType::f32, 2000}});
+      compare_all(
+          [&](const auto& at, const std::vector<Tensor>& out) {
+            const Tensor x = at(qkv), o = at(made[0]), lse = at(made[1]), d = at(d_o);
+            run<&Table::attention_bwd>({.q = slice(x, 0),
+                                        .k = slice(x, 1),
+                                        .v = slice(x, 2),
+                                        .o = by_head(o, heads),
+                                        .lse = lse,
+                                        .d_o = by_head(d, heads),
+                                        .dq = slice(out[0], 0),
+                                        .dk = slice(out[0], 1),
+                                        .dv = slice(out[0], 2),
+                                        .scale = 0.4});
+          },
+          {{{batch, tokens, 3 * e}, t, 2000}});
+    }
+}
+
+TEST_F(CudaAttention, NoQueriesLeaveKeysWithoutGradient) {
+  const Tensor q = Tensor::empty({1, 0, 8}), k = random({1, 3, 8}, 1, DType::f32), lse = Tensor::empty({1, 2, 0});
+  compare_all(
+      [&](const auto& at, const std::vector<Tensor>& out) {
+        const Tensor qd = at(q), kd = at(k);
+        run<&Table::attention_bwd>({.q = by_head(qd, 2),
+                                    .k = by_head(kd, 2),
+                                    .v = by_head(kd, 2),
+                                    .o = by_head(qd, 2),
+                                    .lse = at(lse),
+                                    .d_o = by_head(qd, 2),
+                                    .dk = by_head(out[0], 2),
+                                    .dv = by_head(out[1], 2)});
+      },
+      {{{1, 3, 8}, DType::f32}, {{1, 3, 8}, DType::f32}});
+}
+
+TEST_F(CudaAttention, RefusesStridedWidths) {
+  const Tensor x = random({1, 1, 8, 8}, 1, DType::f32).to(test::kGpu), lse = Tensor::empty({1, 1, 8}).to(test::kGpu);
+  EXPECT_THROW(run<&Table::attention_fwd>({.q = x.transpose(2, 3), .k = x, .v = x, .o = x, .lse = lse}), Error);
+}
+
+}  // namespace
+}  // namespace spn::kernels
