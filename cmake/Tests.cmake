@@ -73,8 +73,12 @@ foreach(folder ${folders})
   endif()
 endforeach()
 
-# The rules of docs/map.md and of style: plain Python, no dependency.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)  # python3
+# The scripts of launch/, as a maintainer runs them.
+add_test(NAME bundle COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/launch/local/bundle_test.py ${CMAKE_BINARY_DIR})
+set_tests_properties(bundle PROPERTIES LABELS cli TIMEOUT 600)
+
+# The rules of docs/map.md and of style: plain Python, no dependency.
 foreach(rule rules_test arrows words headers)
   add_test(NAME rule_${rule} COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/rules/${rule}.py ${CMAKE_BINARY_DIR})
   set_tests_properties(rule_${rule} PROPERTIES LABELS unit TIMEOUT 600)
