@@ -57,6 +57,8 @@ Var BatchNorm::operator()(const Var& x, const Context& c, bool relu, const Var& 
   options.update_running = c.update_running;
   options.comm = c.comm;
   options.relu = relu;
+  options.sums = c.batch_sums;
+  options.again = c.second_pass;
   if (options.training && c.update_running) ++*batches.data<std::int64_t>();
   return ops::batch_norm(x, weight, bias, running_mean, running_var, options, residual);
 }

@@ -17,10 +17,12 @@ struct Context {
   std::int64_t first_sample = 0;               // global batch position of row 0: keys dropout and augmentation
   const kernels::BatchClock* clock = nullptr;  // added to the two above by kernels, when they run
   dist::Comm* comm = nullptr;                  // batch statistics are taken over its ranks; null: over this rank
-  bool batch_statistics = true;    // training: batch norm by the batch; false: by the running statistics (frozen)
-  bool update_running = true;      // false in the embedding pass of micro-batching
-  bool checkpoint_blocks = false;  // activations inside a block are computed again in the backward
-  DType compute = DType::f32;      // of activations; parameters, statistics, losses and gradients of weights stay fp32
+  bool batch_statistics = true;          // training: batch norm by the batch; false: by the running statistics (frozen)
+  bool update_running = true;            // false in the embedding pass of micro-batching
+  bool checkpoint_blocks = false;        // activations inside a block are computed again in the backward
+  ops::BatchSums* batch_sums = nullptr;  // of the block at hand, for its second pass
+  bool second_pass = false;
+  DType compute = DType::f32;  // of activations; parameters, statistics, losses and gradients of weights stay fp32
 
   ops::DropoutKey dropout(std::uint32_t layer, double p) const {
     return {seed, step, layer, first_sample, training ? p : 0.0, clock};
@@ -32,8 +34,10 @@ template <class Block>
 Var run_block(const Block& block, const Var& x, const Context& c) {
   if (!c.checkpoint_blocks) return block(x, c);
   return checkpoint(
-      [&block, c](const std::vector<Var>& in, bool again) {
+      [&block, c, sums = std::make_shared<ops::BatchSums>()](const std::vector<Var>& in, bool again) {
         Context inner = c;
+        inner.batch_sums = sums.get();
+        inner.second_pass = again;
         if (again) inner.update_running = false;
         return block(in[0], inner);
       },

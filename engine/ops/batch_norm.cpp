@@ -64,9 +64,18 @@ Var batch_norm(const Var& x, const Var& w, const Var& b, const Tensor& running_m
   if (o.training && count > 0) {
     check(count > 1, "batch_norm", "expected more than one value per channel when training, got x {}; use evaluation",
           x.shape().str());
-    sums = Tensor::empty({2, channels}, DType::f64, in.device());
-    run<&Table::batch_norm_stats>({.x = in, .sums = sums});
-    if (comm != nullptr) comm->all_reduce(sums);
+    if (o.sums != nullptr && o.again) {
+      sums = o.sums->kept.at(o.sums->next++);
+      check(sums.shape() == Shape({2, channels}), "batch_norm",
+            "expected kept sums [2,{}], got {}; the second pass of a "
+            "checkpointed part must be its first again",
+            channels, sums.shape().str());
+    } else {
+      sums = Tensor::empty({2, channels}, DType::f64, in.device());
+      run<&Table::batch_norm_stats>({.x = in, .sums = sums});
+      if (comm != nullptr) comm->all_reduce(sums);
+      if (o.sums != nullptr) o.sums->kept.push_back(sums);
+    }
   }
   const Tensor res = residual ? dense(residual.value()) : Tensor();
   if (count > 0)

@@ -36,7 +36,11 @@ void count_parameters(const nn::Registry& registry, const std::string& prefix, P
 class Counter {
  public:
   Counter(const models::Config& config, const CostOptions& o)
-      : config_(config), batch_(static_cast<double>(o.batch)), model_(config, std::nullopt, kMeta) {
+      : config_(config),
+        batch_(static_cast<double>(o.batch)),
+        ranks_(o.ranks),
+        ema_(o.ema),
+        model_(config, std::nullopt, kMeta) {
     context_.training = true;
     context_.checkpoint_blocks = o.activation_checkpointing;
     context_.compute = o.compute;
@@ -138,23 +142,32 @@ class Counter {
     for (const auto& e : model_.registry().entries()) cost.weight_bytes += static_cast<double>(e.value().bytes());
     for (const Var& v : model_.registry().trainable()) cost.gradient_bytes += static_cast<double>(v.value().bytes());
     cost.optimizer_bytes = 2 * cost.gradient_bytes;
+    for (const auto& e : model_.registry().entries())  // as optim::Ema keeps them
+      if (ema_ && (!e.parameter || e.parameter.requires_grad()))
+        cost.ema_bytes += static_cast<double>(e.value().bytes());
     for (const Tensor& t : {inputs_.spot_image, niche_input(), inputs_.spot_gene, inputs_.niche_gene})
       cost.input_bytes += static_cast<double>(t.bytes());
     meta_table().reset_peak();
     const double before = in_use();
+    // as GradSync does: a gradient goes into its bucket, which is there all the time, as soon as it is complete
+    const auto trained = model_.registry().trainable();
+    if (ranks_)
+      for (const Var& v : trained) v.on_grad_ready([&v] { v.clear_grad(); });
     {
       const auto z = model_.embed(inputs_, context_);
       const Losses l = contrastive_losses(model_, {z.begin(), z.end()}, {}, {}, *comm_, 1);
       cost.activation_bytes = in_use() - before;
       backward(l.total);
     }
-    const double held = cost.weight_bytes + cost.optimizer_bytes + cost.input_bytes;
-    cost.peak_bytes = static_cast<double>(meta_table().memory().peak) - before + held;
+    const double held = cost.weight_bytes + cost.optimizer_bytes + cost.input_bytes + cost.ema_bytes;
+    cost.peak_bytes =
+        static_cast<double>(meta_table().memory().peak) - before + held + (ranks_ ? cost.gradient_bytes : 0);
     cost.floor_bytes = held + cost.gradient_bytes + cost.activation_bytes;
   }
 
   models::Config config_;
   double batch_;
+  bool ranks_, ema_;
   models::StAlign model_;
   models::Inputs inputs_;
   nn::Context context_;

@@ -24,13 +24,16 @@ struct CostOptions {
   bool activation_checkpointing = false;
   bool features = false;  // the frozen encoder's cached features are read instead of niche images
   DType compute = DType::f32;
+  bool ranks = false;  // more than one: gradients lie in buckets, and a step holds one beside those it waits for
+  bool ema = false;    // averaged weights are kept
 };
 
 struct StepCost {
   std::vector<PartCost> parts;  // encoders, fusions, heads, and the three losses
   PartCost total;
   // Of one rank and the whole batch. AdamW's state; gradients of what is trained; batch norm's statistics are weights.
-  double weight_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0, input_bytes = 0, activation_bytes = 0;
+  double weight_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0, input_bytes = 0, activation_bytes = 0,
+         ema_bytes = 0;
   double floor_bytes = 0;  // their sum: what a step cannot do without, as the tape keeps it
   double peak_bytes = 0;   // the most that tensors hold at once, with every temporary
 };

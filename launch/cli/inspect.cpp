@@ -74,6 +74,8 @@ int run_inspect(dist::Comm& world, const std::vector<std::string>& args) {
               "FLOPs a pair and the memory of a step");
   options.add("batch", &cost.batch, "with --model: pairs of one rank");
   options.add("activation-checkpointing", &cost.activation_checkpointing, "with --model: as of pretrain");
+  options.add("ranks", &cost.ranks, "with --model: as one of several ranks (gradient buckets)");
+  options.add("ema", &cost.ema, "with --model: with averaged weights, as pretrain --ema-decay");
   options.add("features", &cost.features, "with --model: cached features instead of the frozen encoder's niche images");
   std::string precision = "fp32";
   options.add("precision", &precision, "with --model: of activations");

@@ -56,6 +56,7 @@ void inspect_model(const std::string& path, const train::CostOptions& options, b
                                       {"weight_bytes", cost.weight_bytes},
                                       {"gradient_bytes", cost.gradient_bytes},
                                       {"optimizer_bytes", cost.optimizer_bytes},
+                                      {"ema_bytes", cost.ema_bytes},
                                       {"input_bytes", cost.input_bytes},
                                       {"activation_bytes", cost.activation_bytes},
                                       {"floor_bytes", cost.floor_bytes},
@@ -74,13 +75,15 @@ void inspect_model(const std::string& path, const train::CostOptions& options, b
   for (const auto& p : cost.parts) line(p);
   line(cost.total);
   fmt::print(out, "  memory of a training step, {} pairs on a rank{}:\n", options.batch,
-             options.activation_checkpointing ? ", activation checkpointing" : "");
+             std::string(options.activation_checkpointing ? ", activation checkpointing" : "") +
+                 (options.ranks ? ", several ranks" : ""));
   const auto amount = [&](const char* what, double bytes) {
     fmt::print(out, "    {:<24} {:>14}\n", what, mebibytes(bytes));
   };
   amount("weights", cost.weight_bytes);
   amount("gradients", cost.gradient_bytes);
   amount("optimiser (AdamW)", cost.optimizer_bytes);
+  if (options.ema) amount("averaged weights", cost.ema_bytes);
   amount("inputs", cost.input_bytes);
   amount("activations kept", cost.activation_bytes);
   amount("their sum, the floor", cost.floor_bytes);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "engine/dist/comm.h"
+#include "tests/support/counting_comm.h"
 #include "tests/support/tensors.h"
 #include "tests/support/world.h"
 
@@ -87,50 +88,6 @@ TEST(BatchNormOverRanks, EvaluationDoesNotCommunicate) {
   const Tensor x = random({3, 4}, 1, DType::f32);
   EXPECT_TRUE(close(run(x, x, x, o, false).y, run(x, x, x, {.training = false}, false).y, {0, 0}));
 }
-
-// Forwards, and counts collectives.
-class CountingComm final : public dist::Comm {
- public:
-  explicit CountingComm(dist::Comm& to) : to_(to) {}
-  int collectives = 0;
-  int rank() const override { return to_.rank(); }
-  int size() const override { return to_.size(); }
-  const char* name() const override { return to_.name(); }
-  void all_reduce(const View& v, dist::ReduceOp op) override {
-    ++collectives;
-    to_.all_reduce(v, op);
-  }
-  std::unique_ptr<dist::Pending> begin_all_reduce(const View& v) override {
-    ++collectives;
-    return to_.begin_all_reduce(v);
-  }
-  void all_gather(const View& in, const View& out) override {
-    ++collectives;
-    to_.all_gather(in, out);
-  }
-  void reduce_scatter(const View& in, const View& out) override {
-    ++collectives;
-    to_.reduce_scatter(in, out);
-  }
-  void broadcast(const View& v, int root) override {
-    ++collectives;
-    to_.broadcast(v, root);
-  }
-  void send(const View& v, int to) override { to_.send(v, to); }
-  void recv(const View& v, int from) override { to_.recv(v, from); }
-  void barrier() override {
-    ++collectives;
-    to_.barrier();
-  }
-  std::unique_ptr<dist::Comm> split(int color) override { return to_.split(color); }
-  [[noreturn]] void abort(int status) override {
-    to_.abort(status);
-    std::abort();  // not reached
-  }
-
- private:
-  dist::Comm& to_;
-};
 
 TEST(BatchNormOverRanks, OneCollectiveForwardAndOneBackwardNoneAlone) {
   CountingComm comm(world());

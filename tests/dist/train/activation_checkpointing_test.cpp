@@ -1,4 +1,4 @@
-// Activation checkpointing over ranks: batch statistics are gathered again inside the backward, gradients go out in
+// Activation checkpointing over ranks: batch statistics of the first pass are kept for the second, gradients go out in
 // buckets while blocks are walked, and everything is the same to the bit.
 #include <gtest/gtest.h>
 
@@ -7,6 +7,7 @@
 #include "engine/models/st_align.h"
 #include "engine/train/grad_sync.h"
 #include "engine/train/losses.h"
+#include "tests/support/counting_comm.h"
 #include "tests/support/model_config.h"
 #include "tests/support/tensors.h"
 #include "tests/support/world.h"
@@ -14,7 +15,8 @@
 namespace spn::train {
 namespace {
 
-std::map<std::string, std::vector<float>> gradients(bool checkpointing) {
+// statistics: counts the collectives of batch norm.
+std::map<std::string, std::vector<float>> gradients(bool checkpointing, test::CountingComm& statistics) {
   dist::Comm& world = test::world();
   const models::Config c = test::read_model_config(std::string(SPN_SOURCE_DIR) + "/tests/golden/st_align_small.cfg");
   models::StAlign model(c, 1);
@@ -32,7 +34,7 @@ std::map<std::string, std::vector<float>> gradients(bool checkpointing) {
   nn::Context context;
   context.training = true;
   context.first_sample = first;
-  context.comm = &world;
+  context.comm = &statistics;
   context.checkpoint_blocks = checkpointing;
   const auto z = model.embed(in, context);
   const auto losses = contrastive_losses(model, {z.begin(), z.end()}, {}, {}, world, 1);
@@ -47,7 +49,9 @@ std::map<std::string, std::vector<float>> gradients(bool checkpointing) {
 }
 
 TEST(ActivationCheckpointingOverRanks, SameBits) {
-  const auto plain = gradients(false), checkpointed = gradients(true);
+  test::CountingComm once(test::world()), twice(test::world());
+  const auto plain = gradients(false, once), checkpointed = gradients(true, twice);
+  EXPECT_EQ(twice.collectives, once.collectives);  // at most two a layer and step
   ASSERT_EQ(plain.size(), checkpointed.size());
   EXPECT_GT(plain.size(), 100U);
   for (const auto& [name, values] : plain) EXPECT_EQ(values, checkpointed.at(name)) << name;

@@ -56,6 +56,18 @@ TEST(Cost, CheckpointingHalvesTheActivations) {
   }
 }
 
+TEST(Cost, OfSeveralRanksAndOfAverages) {
+  const StepCost one = step_cost(config("small"), {.batch = 8});
+  const StepCost many = step_cost(config("small"), {.batch = 8, .ranks = true, .ema = true});
+  EXPECT_DOUBLE_EQ(many.activation_bytes, one.activation_bytes);
+  EXPECT_GT(many.ema_bytes, one.gradient_bytes);  // what is trained, and running statistics
+  EXPECT_LT(many.ema_bytes, 1.1 * one.gradient_bytes);
+  EXPECT_DOUBLE_EQ(many.floor_bytes, one.floor_bytes + many.ema_bytes);
+  // buckets are there while all activations are; gradients of one rank come as activations go
+  EXPECT_GT(many.peak_bytes, one.peak_bytes + many.ema_bytes);
+  EXPECT_LT(many.peak_bytes, 1.15 * many.floor_bytes);
+}
+
 class CostOfTiny : public testing::TestWithParam<bool> {};
 
 // What tensors really held in a step: the counted peak (allocation classes round up by at most an eighth), and so not
