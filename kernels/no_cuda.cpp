@@ -1,7 +1,13 @@
 // The only stub: a build without the CUDA backend has no CUDA table.
+#include "kernels/devices.h"
 #include "kernels/table.h"
 
 namespace spn::kernels {
 const Table* cuda_table() { return nullptr; }
 int cuda_device_count() { return 0; }
+void open_cuda_device(int) { table_for(Device{DeviceType::cuda, 0}); }  // says that there is none
+std::vector<std::string> cuda_device_names() { return {}; }
+std::string cuda_versions() { return "CUDA not in this build"; }
+void allow_tf32(bool) {}
+std::int64_t cuda_free_bytes() { return 0; }
 }  // namespace spn::kernels

@@ -36,6 +36,18 @@ struct Table {
   void (*sync)() = nullptr;
   MemoryStats (*memory)() = nullptr;
   void (*reset_peak)() = nullptr;
+  // From host memory to the device beside the kernels: `from` may change when upload returns; kernels queued after
+  // await_uploads see the data. `to` must not be in use before. Null on the host.
+  void (*upload)(void* to, const void* from, std::size_t bytes) = nullptr;
+  void (*await_uploads)() = nullptr;
+  // Work in order behind this, for libraries that queue beside kernels (NCCL); null on the host.
+  void* (*native_stream)() = nullptr;
+  // What is queued between begin and end is recorded, not run, and replayed as often as wanted: the same kernels on the
+  // same memory. Memory taken meanwhile belongs to the graph until it is dropped. Null: this device cannot.
+  void (*capture_begin)() = nullptr;
+  void* (*capture_end)() = nullptr;
+  void (*replay)(void* graph) = nullptr;
+  void (*drop_graph)(void* graph) noexcept = nullptr;
 
   // Maths.
   void (*unary_fwd)(const UnaryFwd&) = nullptr;
@@ -81,8 +93,6 @@ const Table& cpu_table();
 const Table& meta_table();
 // Null without a CUDA build (kernels/no_cuda.cpp).
 const Table* cuda_table();
-// CUDA devices that this process can use; 0 without a CUDA build or a driver.
-int cuda_device_count();
 // Throws when the device has no table in this build.
 const Table& table_for(const Device& device);
 

@@ -1,4 +1,5 @@
-// Comm: the few collectives that training needs, over views. `self` (one rank) and `mpi` (host memory) today.
+// Comm: the few collectives that training needs, over views: `self` (one rank), `mpi` (host memory), `nccl` (device
+// memory, in the order of the compute stream: a call returns when it is queued).
 // Every call is collective over the group unless it says otherwise; arguments are checked and errors carry the rank.
 #pragma once
 
@@ -30,7 +31,7 @@ class Comm {
   virtual int size() const = 0;
   virtual const char* name() const = 0;  // "self", "mpi", "nccl"
 
-  // In place. f32, f64, i32, i64 natively; bf16 is reduced in f32.
+  // In place. f32, f64, i32, i64 natively; bf16 is reduced in f32 (nccl refuses it).
   virtual void all_reduce(const View& inout, ReduceOp op = ReduceOp::sum) = 0;
   // Begins an all_reduce (sum) that overlaps with compute. All ranks begin them in the same order.
   virtual std::unique_ptr<Pending> begin_all_reduce(const View& inout) = 0;
@@ -53,8 +54,12 @@ class Comm {
 std::unique_ptr<Comm> make_self();
 // The world of the launcher (mpirun, srun --mpi=pmix), or self when started without one. Initialises MPI at first call.
 std::unique_ptr<Comm> make_world();
-// Name and version of the MPI library, for --version.
+// One rank a GPU, which this process has opened: device views go over NCCL, behind the kernels of `stream`
+// (kernels::Table::native_stream), host views over `host`, which must outlive it. Collective over host.
+std::unique_ptr<Comm> make_nccl(Comm& host, void* stream);
+// Names and versions of the libraries, for --version.
 std::string mpi_library();
+std::string nccl_library();
 
 // For parallel HDF5 only: the MPI_Comm behind a communicator as an opaque pointer, null for `self`.
 void* native_mpi_comm(const Comm& comm);

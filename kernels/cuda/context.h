@@ -14,10 +14,14 @@ using Stream = CUstream_st*;
 Stream stream();
 // Streaming multiprocessors of the device, for grid sizes.
 int multiprocessors();
+// Whether f32 products may use TF32 (kernels/devices.h).
+bool tf32_allowed();
+// Between capture_begin and capture_end.
+bool capturing();
 
 // Scratch on the device, valid for what is queued before the next call with the same user. It grows outside a captured
-// step only, so that a step that ran once can be captured. 256-byte aligned.
-enum class Scratch : int { kernel, gemm, conv, count };
+// step only: run a plain step first. 256-byte aligned.
+enum class Scratch : int { kernel, gemm, gemm_a, gemm_b, conv, layout, count };
 void* scratch(Scratch user, std::size_t bytes);
 template <class T>
 T* scratch_of(Scratch user, std::size_t n) {

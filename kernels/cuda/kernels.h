@@ -5,13 +5,20 @@
 
 namespace spn::kernels::cuda {
 
-// runtime.cpp; in tests, the emulator
+// memory.cpp, runtime.cpp; in tests, the emulator
 void* alloc(std::size_t bytes);
 void release(void* p, std::size_t bytes) noexcept;
 void transfer(void* to, const void* from, std::size_t bytes);
 void sync();
 MemoryStats memory();
 void reset_peak();
+void upload(void* to, const void* from, std::size_t bytes);
+void await_uploads();
+void* native_stream();
+void capture_begin();
+void* capture_end();
+void replay(void* graph);
+void drop_graph(void* graph) noexcept;
 
 // elementwise.cu
 void unary_fwd(const UnaryFwd&);

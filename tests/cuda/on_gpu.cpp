@@ -1,4 +1,5 @@
 // The real device of twin.h: one order, its own.
+#include "kernels/devices.h"
 #include "tests/cuda/twin.h"
 
 namespace spn::test {

@@ -8,22 +8,45 @@
 #include <cstring>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "kernels/cuda/kernels.h"
+#include "kernels/devices.h"
+#include "tests/support/emulator/emulator.h"
 #include "tests/support/emulator/guarded.h"
 
 namespace spn::kernels::cuda {
 namespace {
 
+int g_graphs = 0;
+
 struct Memory {
   std::unordered_map<void*, std::unique_ptr<emulator::Guarded>> blocks;
+  // given back while a step is captured or can be replayed: a replay may write them, so they stay until no graph is left
+  std::vector<std::unique_ptr<emulator::Guarded>> kept;
   MemoryStats stats;
+};
+
+struct Graph {
+  emulator::Recorded work;
 };
 Memory& device() {
   static Memory* m = new Memory;  // tensors of static duration may go after it
   return *m;
 }
 
+// Whether p lies in memory of the device.
+bool device_holds(const void* p) {
+  const auto inside = [p](const emulator::Guarded& g) {
+    const auto* begin = static_cast<const std::byte*>(g.data());
+    return p >= begin && p <= begin + g.size();
+  };
+  for (const auto& [start, block] : device().blocks)
+    if (inside(*block)) return true;
+  for (const auto& block : device().kept)
+    if (inside(*block)) return true;
+  return false;
+}
 }  // namespace
 
 Stream stream() { return nullptr; }
@@ -33,6 +56,11 @@ void* scratch(Scratch user, std::size_t bytes) {
   static std::array<std::unique_ptr<emulator::Guarded>, static_cast<std::size_t>(Scratch::count)> held;
   auto& mine = held[static_cast<std::size_t>(user)];
   check(!mine || mine->edges_intact(), "emulator", "a kernel wrote outside its scratch memory");
+  if (mine && (emulator::recording() || g_graphs > 0)) {  // a replay needs what was there when it was captured
+    check(bytes <= mine->size(), "scratch",
+          "a captured step needs {} bytes of scratch and has {}; run a plain step first", bytes, mine->size());
+    return mine->data();
+  }
   mine = std::make_unique<emulator::Guarded>(bytes);
   return mine->data();
 }
@@ -52,12 +80,40 @@ void release(void* p, std::size_t bytes) noexcept {
     std::abort();
   }
   device().stats.in_use -= bytes;
+  if (emulator::recording() || g_graphs > 0) device().kept.push_back(std::move(it->second));
   device().blocks.erase(it);
 }
 void transfer(void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  // a host buffer will be gone, or hold something else, when the step is replayed
+  const bool inside = device_holds(to) && device_holds(from);
+  check(inside || !emulator::recording(), "transfer", "a captured step copies to or from host memory");
+  emulator::queue([=] { std::memcpy(to, from, bytes); });
+}
+void sync() { check(!emulator::recording(), "sync", "a captured step waits for the device"); }
+void upload(void* to, const void* from, std::size_t bytes) {
+  check(!emulator::recording(), "upload", "a captured step reads host memory");
   if (bytes != 0) std::memcpy(to, from, bytes);
 }
-void sync() {}
+void await_uploads() {}
+void* native_stream() { return nullptr; }
+bool tf32_allowed() { return false; }
+bool capturing() { return emulator::recording(); }
+
+void capture_begin() { emulator::begin_recording(); }
+void* capture_end() {
+  auto graph = std::make_unique<Graph>();
+  graph->work = emulator::end_recording();
+  ++g_graphs;
+  return graph.release();
+}
+void replay(void* graph) {
+  for (const auto& work : static_cast<Graph*>(graph)->work) work();
+}
+void drop_graph(void* graph) noexcept {
+  delete static_cast<Graph*>(graph);
+  if (--g_graphs == 0) device().kept.clear();
+}
 MemoryStats memory() { return device().stats; }
 void reset_peak() { device().stats.peak = device().stats.in_use; }
 
@@ -65,4 +121,9 @@ void reset_peak() { device().stats.peak = device().stats.in_use; }
 
 namespace spn::kernels {
 int cuda_device_count() { return 1; }
+void open_cuda_device(int) {}
+std::vector<std::string> cuda_device_names() { return {"emulated on the host"}; }
+std::string cuda_versions() { return "CUDA emulated on the host"; }
+void allow_tf32(bool) {}
+std::int64_t cuda_free_bytes() { return std::int64_t{1} << 30; }
 }  // namespace spn::kernels

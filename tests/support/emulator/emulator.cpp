@@ -183,6 +183,8 @@ class Block {
 Order g_order = Order::forward;
 std::int64_t g_launches = 0;
 Block* g_block = nullptr;
+bool g_recording = false;
+Recorded g_recorded;
 
 Block& block() {
   check(g_block != nullptr, "emulator", "device code was called outside a kernel");
@@ -190,6 +192,22 @@ Block& block() {
 }
 
 }  // namespace
+
+void queue(std::function<void()> work) {
+  if (g_recording)
+    g_recorded.push_back(std::move(work));
+  else
+    work();
+}
+void begin_recording() {
+  check(!g_recording, "emulator", "a capture begins inside another");
+  g_recording = true;
+}
+Recorded end_recording() {
+  g_recording = false;
+  return std::exchange(g_recorded, {});
+}
+bool recording() { return g_recording; }
 
 void set_order(Order order) { g_order = order; }
 std::int64_t launches() { return g_launches; }

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 namespace spn::emulator {
 
@@ -46,5 +47,12 @@ T from_lane(const Slots& slots, int l) {
 
 // body: one thread of the kernel.
 void run_grid(const Dim3& grid, const Dim3& block, std::size_t shared_bytes, const std::function<void()>& body);
+
+// What the device is asked to do comes here: it is done at once, or kept while a step is captured.
+void queue(std::function<void()> work);
+using Recorded = std::vector<std::function<void()>>;
+void begin_recording();
+Recorded end_recording();
+bool recording();
 
 }  // namespace spn::emulator

@@ -1,5 +1,6 @@
 // What vendors' libraries compute on a GPU comes from the CPU kernels here: it is not our code that would be tested.
 #include "kernels/cuda/kernels.h"
+#include "tests/support/emulator/emulator.h"
 
 namespace spn::kernels::cuda {
 namespace {
@@ -12,25 +13,31 @@ View on_host(View v) {
 }  // namespace
 
 void gemm(const Gemm& a) {
-  cpu_table().gemm({.a = on_host(a.a),
-                    .b = on_host(a.b),
-                    .c = on_host(a.c),
-                    .bias = on_host(a.bias),
-                    .act = a.act,
-                    .accumulate = a.accumulate});
+  emulator::queue([=] {
+    cpu_table().gemm({.a = on_host(a.a),
+                      .b = on_host(a.b),
+                      .c = on_host(a.c),
+                      .bias = on_host(a.bias),
+                      .act = a.act,
+                      .accumulate = a.accumulate});
+  });
 }
 void conv_fwd(const ConvFwd& a) {
-  cpu_table().conv_fwd(
-      {.conv = a.conv, .x = on_host(a.x), .w = on_host(a.w), .bias = on_host(a.bias), .y = on_host(a.y)});
+  emulator::queue([=] {
+    cpu_table().conv_fwd(
+        {.conv = a.conv, .x = on_host(a.x), .w = on_host(a.w), .bias = on_host(a.bias), .y = on_host(a.y)});
+  });
 }
 void conv_bwd(const ConvBwd& a) {
-  cpu_table().conv_bwd({.conv = a.conv,
-                        .x = on_host(a.x),
-                        .w = on_host(a.w),
-                        .dy = on_host(a.dy),
-                        .dx = on_host(a.dx),
-                        .dw = on_host(a.dw),
-                        .db = on_host(a.db)});
+  emulator::queue([=] {
+    cpu_table().conv_bwd({.conv = a.conv,
+                          .x = on_host(a.x),
+                          .w = on_host(a.w),
+                          .dy = on_host(a.dy),
+                          .dx = on_host(a.dx),
+                          .dw = on_host(a.dw),
+                          .db = on_host(a.db)});
+  });
 }
 
 }  // namespace spn::kernels::cuda

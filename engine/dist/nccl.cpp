@@ -1,0 +1,254 @@
+// `nccl`: collectives over device memory, queued behind the kernels of one stream; views in host memory go to the host
+// communicator that it was made from. The only file that includes nccl.h.
+#include <cuda_runtime.h>
+#include <nccl.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <thread>
+
+#include "engine/core/stopwatch.h"
+#include "engine/dist/comm.h"
+#include "engine/dist/view_check.h"
+
+namespace spn::dist {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr double kStartLimit = 300;  // seconds to find the other ranks' GPUs
+
+void must(cudaError_t status, const char* where) {
+  if (status != cudaSuccess) fail(where, "CUDA: {}", cudaGetErrorString(status));
+}
+
+void must(ncclResult_t status, const char* where, ncclComm_t comm = nullptr) {
+  if (status == ncclSuccess || status == ncclInProgress) return;
+  const char* more = comm != nullptr ? ncclGetLastError(comm) : "";
+  fail(where, "NCCL: {}{}{}; run with NCCL_DEBUG=WARN to see which rank and link", ncclGetErrorString(status),
+       *more != 0 ? ": " : "", more);
+}
+
+ncclDataType_t type_of(DType t, const char* where) {
+  switch (t) {
+    case DType::f32: return ncclFloat32;
+    case DType::f64: return ncclFloat64;
+    case DType::i32: return ncclInt32;
+    case DType::i64: return ncclInt64;
+    case DType::u8: return ncclUint8;
+    // its sums would be rounded at every hop
+    case DType::bf16: fail(where, "sums of bf16 over ranks are not offered; widen to f32 first");
+  }
+  fail(where, "unknown dtype");
+}
+
+ncclRedOp_t op_of(ReduceOp op) { return op == ReduceOp::sum ? ncclSum : op == ReduceOp::max ? ncclMax : ncclMin; }
+
+std::size_t count_of(const View& v) { return static_cast<std::size_t>(v.numel()); }
+bool on_host(const View& v) { return v.device.type != DeviceType::cuda; }
+
+// The communicator, and a thread that looks after it: when a peer or a link fails, NCCL's kernels would wait for ever;
+// aborted, they end, and the next call here throws.
+class Link {
+ public:
+  Link(Comm& host, int device) : rank_(host.rank()) {
+    must(cudaSetDevice(device), "nccl");
+    ncclUniqueId id{};
+    if (rank_ == 0) must(ncclGetUniqueId(&id), "nccl");
+    host.broadcast(host_view(reinterpret_cast<std::uint8_t*>(&id), {static_cast<std::int64_t>(sizeof id)}), 0);
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    must(ncclCommInitRankConfig(&comm_, host.size(), id, rank_, &config), "nccl");
+    settle("nccl");
+    watch_ = std::thread([this, device] {
+      cudaSetDevice(device);
+      while (!ending_) {
+        std::this_thread::sleep_for(100ms);
+        ncclResult_t state = ncclSuccess;
+        if (ncclCommGetAsyncError(comm_, &state) != ncclSuccess || state == ncclSuccess || state == ncclInProgress)
+          continue;
+        failed_ = state;
+        ncclCommAbort(comm_);
+        return;
+      }
+    });
+  }
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+  ~Link() {
+    ending_ = true;
+    watch_.join();
+    if (failed_ != ncclSuccess) return;
+    ncclCommFinalize(comm_);
+    ncclCommDestroy(comm_);
+  }
+
+  // Queues one operation and waits until NCCL has taken it.
+  template <class F>
+  void queue(const char* where, F&& f) {
+    if (failed_ != ncclSuccess)
+      fail(where, "NCCL lost another rank or a link ({}); the job must be started again from its last checkpoint",
+           ncclGetErrorString(failed_));
+    must(f(comm_), where, comm_);
+    settle(where);
+  }
+
+ private:
+  void settle(const char* where) {
+    const Stopwatch watch;
+    for (;;) {
+      ncclResult_t state = ncclSuccess;
+      must(ncclCommGetAsyncError(comm_, &state), where, comm_);
+      if (state == ncclSuccess) return;
+      must(state, where, comm_);
+      if (watch.seconds() > kStartLimit)
+        fail(where, "rank {} has waited {} s for the other ranks' GPUs; see NCCL_DEBUG=INFO, NCCL_SOCKET_IFNAME", rank_,
+             kStartLimit);
+      std::this_thread::yield();
+    }
+  }
+
+  int rank_;
+  ncclComm_t comm_ = nullptr;
+  std::atomic<bool> ending_ = false;
+  std::atomic<ncclResult_t> failed_ = ncclSuccess;
+  std::thread watch_;
+};
+
+struct Event {
+  cudaEvent_t e = nullptr;
+  Event() { must(cudaEventCreateWithFlags(&e, cudaEventDisableTiming), "nccl"); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  ~Event() { cudaEventDestroy(e); }
+};
+
+// wait() makes the compute stream wait, never the host.
+class NcclPending final : public Pending {
+ public:
+  NcclPending(std::unique_ptr<Event> done, cudaStream_t compute) : done_(std::move(done)), compute_(compute) {}
+  // A throw between begin and wait: what comes after on the stream must still not overtake the sum.
+  ~NcclPending() override {
+    if (done_) cudaStreamWaitEvent(compute_, done_->e);
+  }
+  bool test() override { return !done_; }  // asking the event is not allowed while a step is captured
+  void wait() override {
+    if (!done_) return;
+    must(cudaStreamWaitEvent(compute_, done_->e), "all_reduce");
+    done_.reset();
+  }
+
+ private:
+  std::unique_ptr<Event> done_;
+  cudaStream_t compute_;
+};
+
+class Nccl final : public Comm {
+ public:
+  Nccl(Comm* host, std::unique_ptr<Comm> owned, cudaStream_t compute)
+      : host_(host != nullptr ? *host : *owned), owned_(std::move(owned)), compute_(compute) {
+    must(cudaGetDevice(&device_), "nccl");
+    link_ = std::make_unique<Link>(host_, device_);
+    must(cudaStreamCreateWithFlags(&side_, cudaStreamNonBlocking), "nccl");
+  }
+  Nccl(const Nccl&) = delete;
+  Nccl& operator=(const Nccl&) = delete;
+  ~Nccl() override {
+    cudaStreamSynchronize(compute_);
+    cudaStreamSynchronize(side_);
+    link_.reset();
+    cudaStreamDestroy(side_);
+  }
+
+  int rank() const override { return host_.rank(); }
+  int size() const override { return host_.size(); }
+  const char* name() const override { return "nccl"; }
+
+  void all_reduce(const View& v, ReduceOp op) override {
+    if (on_host(v)) return host_.all_reduce(v, op);
+    require_contiguous("all_reduce", v);
+    link_->queue("all_reduce", [&](ncclComm_t c) {
+      return ncclAllReduce(v.data, v.data, count_of(v), type_of(v.dtype, "all_reduce"), op_of(op), c, compute_);
+    });
+  }
+
+  // On a stream of its own, beside the kernels that come next.
+  std::unique_ptr<Pending> begin_all_reduce(const View& v) override {
+    if (on_host(v)) return host_.begin_all_reduce(v);
+    require_contiguous("begin_all_reduce", v);
+    const Event ready;
+    must(cudaEventRecord(ready.e, compute_), "begin_all_reduce");
+    must(cudaStreamWaitEvent(side_, ready.e), "begin_all_reduce");
+    link_->queue("begin_all_reduce", [&](ncclComm_t c) {
+      return ncclAllReduce(v.data, v.data, count_of(v), type_of(v.dtype, "begin_all_reduce"), ncclSum, c, side_);
+    });
+    auto done = std::make_unique<Event>();
+    must(cudaEventRecord(done->e, side_), "begin_all_reduce");
+    return std::make_unique<NcclPending>(std::move(done), compute_);
+  }
+
+  void all_gather(const View& in, const View& out) override {
+    if (on_host(in)) return host_.all_gather(in, out);
+    require_rows("all_gather", in, out, size());
+    link_->queue("all_gather",
+                 [&](ncclComm_t c) { return ncclAllGather(in.data, out.data, in.bytes(), ncclUint8, c, compute_); });
+  }
+
+  void reduce_scatter(const View& in, const View& out) override {
+    if (on_host(in)) return host_.reduce_scatter(in, out);
+    require_rows("reduce_scatter", out, in, size());
+    link_->queue("reduce_scatter", [&](ncclComm_t c) {
+      return ncclReduceScatter(in.data, out.data, count_of(out), type_of(in.dtype, "reduce_scatter"), ncclSum, c,
+                               compute_);
+    });
+  }
+
+  void broadcast(const View& v, int root) override {
+    if (on_host(v)) return host_.broadcast(v, root);
+    require_contiguous("broadcast", v);
+    link_->queue("broadcast",
+                 [&](ncclComm_t c) { return ncclBroadcast(v.data, v.data, v.bytes(), ncclUint8, root, c, compute_); });
+  }
+
+  void send(const View& v, int to) override {
+    if (on_host(v)) return host_.send(v, to);
+    require_contiguous("send", v);
+    link_->queue("send", [&](ncclComm_t c) { return ncclSend(v.data, v.bytes(), ncclUint8, to, c, compute_); });
+  }
+
+  void recv(const View& v, int from) override {
+    if (on_host(v)) return host_.recv(v, from);
+    require_contiguous("recv", v);
+    link_->queue("recv", [&](ncclComm_t c) { return ncclRecv(v.data, v.bytes(), ncclUint8, from, c, compute_); });
+  }
+
+  void barrier() override { host_.barrier(); }
+  double blocked_seconds() const override { return host_.blocked_seconds(); }
+  std::unique_ptr<Comm> split(int color) override {
+    return std::make_unique<Nccl>(nullptr, host_.split(color), compute_);
+  }
+  void abort(int status) override { host_.abort(status); }
+
+ private:
+  Comm& host_;
+  std::unique_ptr<Comm> owned_;
+  cudaStream_t compute_, side_ = nullptr;
+  int device_ = 0;
+  std::unique_ptr<Link> link_;
+};
+
+}  // namespace
+
+std::unique_ptr<Comm> make_nccl(Comm& host, void* stream) {
+  return std::make_unique<Nccl>(&host, nullptr, static_cast<cudaStream_t>(stream));
+}
+
+std::string nccl_library() {
+  int v = 0;
+  must(ncclGetVersion(&v), "nccl");
+  return fmt::format("NCCL {}.{}.{}", v / 10000, v / 100 % 100, v % 100);
+}
+
+}  // namespace spn::dist

@@ -1,0 +1,235 @@
+// The device of this process: opened once, one compute stream, memory in stream order, scratch, captured steps.
+#include <cuda_runtime.h>
+
+#include <array>
+#include <cstring>
+#include <memory>
+
+#include "kernels/cuda/context.h"
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/pool.h"
+#include "kernels/cuda/status.h"
+#include "kernels/devices.h"
+
+namespace spn::kernels {
+namespace cuda {
+namespace {
+
+constexpr int kOldestMajor = 8;  // A100: bf16 tensor cores
+
+struct Graph {
+  cudaGraphExec_t exec = nullptr;
+  int pool = 0;
+};
+
+struct Gpu {
+  explicit Gpu(int which) : index(which) {
+    int count = 0;
+    expect(cudaGetDeviceCount(&count), "cuda");
+    if (which < 0 || which >= count)
+      fail_usage("cuda", "there is no GPU {}: this process sees {} (CUDA_VISIBLE_DEVICES, the scheduler's --gpus)",
+                 which, count);
+    expect(cudaSetDevice(which), "cuda");
+    expect(cudaGetDeviceProperties(&properties, which), "cuda");
+    if (properties.major < kOldestMajor)
+      fail_usage("cuda", "{} has compute capability {}.{}; this program needs {}.0 or newer", properties.name,
+                 properties.major, properties.minor, kOldestMajor);
+    expect(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cuda");
+    expect(cudaStreamCreateWithFlags(&uploads, cudaStreamNonBlocking), "cuda");
+    expect(cudaEventCreateWithFlags(&uploaded, cudaEventDisableTiming), "cuda");
+  }
+
+  int index;
+  cudaDeviceProp properties{};
+  cudaStream_t stream = nullptr;
+  Pools pools{{.take = [](std::size_t bytes) -> void* {
+                 // a captured step may take memory: the allocation itself is not part of it
+                 cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+                 expect(cudaThreadExchangeStreamCaptureMode(&mode), "memory");
+                 void* p = nullptr;
+                 const cudaError_t status = cudaMalloc(&p, bytes);
+                 expect(cudaThreadExchangeStreamCaptureMode(&mode), "memory");
+                 if (status == cudaErrorMemoryAllocation) {
+                   cudaGetLastError();  // it is handled: the caller drops what is cached, or says what holds memory
+                   return nullptr;
+                 }
+                 expect(status, "memory");
+                 return p;
+               },
+               .give = [](void* p) { expect(cudaFree(p), "memory"); }}};  // cudaFree waits for the device
+  struct Held {
+    void* p = nullptr;
+    std::size_t bytes = 0;
+  };
+  std::array<Held, static_cast<std::size_t>(Scratch::count)> scratch;
+  cudaStream_t uploads = nullptr;
+  cudaEvent_t uploaded = nullptr;
+  // Page-locked memory that uploads leave from, in two halves that take turns at each await_uploads: a half is filled
+  // again when the step after next is prepared, and by then its copies have long been waited for.
+  std::array<std::vector<Held>, 2> pinned;
+  std::size_t half = 0, next_pinned = 0;
+  std::vector<void*> retired;  // scratch that graphs still write
+  int graphs = 0;
+  bool capturing = false;
+};
+
+// One a process, opened by open_cuda_device or at first use (then device 0). It lives until the process ends: tensors
+// of static duration may go after any destructor here, and the driver takes everything back.
+Gpu* g_gpu = nullptr;
+bool g_tf32 = false;
+
+Gpu& gpu() {
+  if (g_gpu == nullptr) g_gpu = new Gpu(0);
+  return *g_gpu;
+}
+
+}  // namespace
+
+Stream stream() { return gpu().stream; }
+void* native_stream() { return gpu().stream; }
+int multiprocessors() { return gpu().properties.multiProcessorCount; }
+bool tf32_allowed() { return g_tf32; }
+bool capturing() { return g_gpu != nullptr && g_gpu->capturing; }
+
+void* scratch(Scratch user, std::size_t bytes) {
+  Gpu& g = gpu();
+  auto& held = g.scratch[static_cast<std::size_t>(user)];
+  if (bytes <= held.bytes) return held.p;
+  check(!g.capturing, "scratch", "a captured step needs {} bytes of scratch and has {}; run a plain step first", bytes,
+        held.bytes);
+  if (held.p != nullptr) {
+    if (g.graphs > 0)
+      g.retired.push_back(held.p);
+    else
+      g.pools.give(held.p);
+  }
+  held.p = g.pools.take(bytes);
+  held.bytes = bytes;
+  return held.p;
+}
+
+void* alloc(std::size_t bytes) { return gpu().pools.take(bytes); }
+void release(void* p, std::size_t) noexcept { gpu().pools.give(p); }
+
+void transfer(void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  cudaPointerAttributes a{}, b{};
+  expect(cudaPointerGetAttributes(&a, to), "transfer");
+  expect(cudaPointerGetAttributes(&b, from), "transfer");
+  expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, gpu().stream), "transfer");
+  // host memory is the caller's again when this returns
+  if (a.type != cudaMemoryTypeDevice || b.type != cudaMemoryTypeDevice)
+    expect(cudaStreamSynchronize(gpu().stream), "transfer");
+}
+
+void upload(void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  Gpu& g = gpu();
+  auto& slots = g.pinned[g.half];
+  if (g.next_pinned == slots.size()) slots.emplace_back();
+  auto& slot = slots[g.next_pinned++];
+  if (slot.bytes < bytes) {
+    if (slot.p != nullptr) expect(cudaFreeHost(slot.p), "upload");  // waits for the device
+    slot = {};
+    expect(cudaHostAlloc(&slot.p, bytes, cudaHostAllocDefault), "upload");
+    slot.bytes = bytes;
+  }
+  std::memcpy(slot.p, from, bytes);
+  expect(cudaMemcpyAsync(to, slot.p, bytes, cudaMemcpyHostToDevice, g.uploads), "upload");
+}
+
+void await_uploads() {
+  Gpu& g = gpu();
+  expect(cudaEventRecord(g.uploaded, g.uploads), "upload");
+  expect(cudaStreamWaitEvent(g.stream, g.uploaded), "upload");
+  g.half = 1 - g.half;
+  g.next_pinned = 0;
+}
+
+void sync() { expect(cudaStreamSynchronize(gpu().stream), "sync"); }
+MemoryStats memory() { return gpu().pools.stats(); }
+void reset_peak() { gpu().pools.reset_peak(); }
+
+void capture_begin() {
+  Gpu& g = gpu();
+  expect(cudaStreamSynchronize(g.stream), "capture");
+  g.pools.begin_pool();
+  expect(cudaStreamBeginCapture(g.stream, cudaStreamCaptureModeThreadLocal), "capture");
+  g.capturing = true;
+}
+
+void* capture_end() {
+  Gpu& g = gpu();
+  auto graph = std::make_unique<Graph>();
+  g.capturing = false;
+  graph->pool = g.pools.end_pool();
+  cudaGraph_t recorded = nullptr;
+  expect(cudaStreamEndCapture(g.stream, &recorded), "capture");
+  const cudaError_t status = cudaGraphInstantiate(&graph->exec, recorded, 0);
+  expect(cudaGraphDestroy(recorded), "capture");
+  expect(status, "capture");
+  ++g.graphs;
+  return graph.release();
+}
+
+void replay(void* graph) { expect(cudaGraphLaunch(static_cast<Graph*>(graph)->exec, gpu().stream), "replay"); }
+
+void drop_graph(void* p) noexcept {
+  const std::unique_ptr<Graph> graph(static_cast<Graph*>(p));
+  Gpu& g = gpu();
+  cudaStreamSynchronize(g.stream);
+  cudaGraphExecDestroy(graph->exec);
+  g.pools.drop_pool(graph->pool);
+  if (--g.graphs > 0) return;
+  for (void* old : g.retired) g.pools.give(old);
+  g.retired.clear();
+}
+
+}  // namespace cuda
+
+int cuda_device_count() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    cudaGetLastError();
+    return 0;
+  }
+  return count;
+}
+
+void open_cuda_device(int index) {
+  check(cuda::g_gpu == nullptr || cuda::g_gpu->index == index, "cuda", "GPU {} is open already, and {} is asked for",
+        cuda::g_gpu == nullptr ? 0 : cuda::g_gpu->index, index);
+  if (cuda::g_gpu == nullptr) cuda::g_gpu = new cuda::Gpu(index);
+}
+
+std::vector<std::string> cuda_device_names() {
+  std::vector<std::string> names;
+  for (int i = 0; i < cuda_device_count(); ++i) {
+    cudaDeviceProp p{};
+    cuda::expect(cudaGetDeviceProperties(&p, i), "cuda");
+    names.push_back(fmt::format("{}, {}.{}, {:.1f} GiB", p.name, p.major, p.minor,
+                                static_cast<double>(p.totalGlobalMem) / (1 << 30)));
+  }
+  return names;
+}
+
+std::string cuda_versions() {
+  int runtime = 0, driver = 0;
+  cudaRuntimeGetVersion(&runtime);
+  cudaDriverGetVersion(&driver);  // 0 without a driver
+  const std::size_t cudnn = cudnnGetVersion();
+  return fmt::format("CUDA {}.{}, driver for {}, cuBLASLt {}, cuDNN {}.{}.{}", runtime / 1000, runtime % 1000 / 10,
+                     driver == 0 ? "none" : fmt::format("{}.{}", driver / 1000, driver % 1000 / 10),
+                     cublasLtGetVersion(), cudnn / 10000, cudnn / 100 % 100, cudnn % 100);
+}
+
+std::int64_t cuda_free_bytes() {
+  cuda::stream();  // opens the device
+  std::size_t free = 0, total = 0;
+  cuda::expect(cudaMemGetInfo(&free, &total), "memory");
+  return static_cast<std::int64_t>(free);
+}
+
+void allow_tf32(bool on) { cuda::g_tf32 = on; }
+
+}  // namespace spn::kernels

@@ -1,0 +1,39 @@
+#include "kernels/cuda/status.h"
+
+#include "engine/core/check.h"
+
+namespace spn::kernels::cuda {
+namespace {
+
+// What a user can do about the errors that are not our defects.
+const char* remedy(cudaError_t status) {
+  switch (status) {
+    case cudaErrorNoDevice: return "no GPU is visible to this process; ask the scheduler for one, or use --device cpu";
+    case cudaErrorInsufficientDriver:
+      return "the NVIDIA driver is older than this build's CUDA; update it, or build with an older toolkit";
+    case cudaErrorNoKernelImageForDevice:
+      return "this build has no code for this GPU; add its architecture to CMAKE_CUDA_ARCHITECTURES";
+    case cudaErrorSystemDriverMismatch: return "driver and CUDA libraries do not fit each other; look at nvidia-smi";
+    case cudaErrorECCUncorrectable:
+    case cudaErrorHardwareStackError:
+    case cudaErrorLaunchFailure: return "the GPU failed; see dmesg, and take the machine out of the job if it repeats";
+    case cudaErrorDevicesUnavailable: return "the GPU is taken by another process in exclusive mode";
+    default: return "run once with CUDA_LAUNCH_BLOCKING=1 and --cuda-graph off to see which kernel it was";
+  }
+}
+
+}  // namespace
+
+void fail_cuda(cudaError_t status, const char* where) {
+  fail(where, "CUDA: {} ({}); {}", cudaGetErrorString(status), cudaGetErrorName(status), remedy(status));
+}
+void fail_cublas(cublasStatus_t status, const char* where) {
+  fail(where, "cuBLASLt: {}", cublasLtGetStatusString(status));
+}
+void fail_cudnn(cudnnStatus_t status, const char* where) {
+  char more[512] = "";
+  cudnnGetLastErrorString(more, sizeof more);
+  fail(where, "cuDNN: {} {}", cudnnGetErrorString(status), more);
+}
+
+}  // namespace spn::kernels::cuda
