@@ -37,8 +37,7 @@ void Optimizer::load_state(const std::map<std::string, Tensor>& saved, const std
 }
 
 void Optimizer::set_rates(const StepArgs& args) {
-  rates_.copy_from(
-      Tensor::from<double>({args.lr, args.weight_decay, static_cast<double>(steps() + 1)}, {3}).to(rates_.device()));
+  rates_.copy_from(Tensor::from<double>({args.lr, args.weight_decay, static_cast<double>(steps() + 1)}, {3}));
 }
 
 void Optimizer::update(double clip_norm) {

@@ -186,7 +186,7 @@ void Tensor::copy_from(const Tensor& src) const {
   check(src.shape() == shape(), "copy", "expected shape {}, got {}", shape().str(), src.shape().str());
   if (numel() == 0) return;
   if (src.dtype() == dtype() && src.is_contiguous() && is_contiguous()) {
-    table_for(device()).transfer(v_.data, src.v_.data, bytes());
+    table_for(device().type == DeviceType::cpu ? src.device() : device()).transfer(v_.data, src.v_.data, bytes());
     return;
   }
   run<&Table::copy>({.x = src, .y = *this});

@@ -66,7 +66,7 @@ class Tensor {
   Tensor to(DType dtype) const;
   Tensor to(Device device) const;
   Tensor clone() const;                     // contiguous or channels-last, as it is
-  void copy_from(const Tensor& src) const;  // into this storage; equal shapes
+  void copy_from(const Tensor& src) const;  // into this storage; equal shapes; between devices: contiguous, one dtype
   void fill(double value) const;
 
   // Host values in row-major order. item: the only element.

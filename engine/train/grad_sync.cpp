@@ -60,10 +60,18 @@ struct GradSync::Impl {
     reducer->arrived(layout.slots[i].bucket);
   }
 
+  // Which parameters have a gradient on any rank. On a device the first answer stands for all steps, which must not
+  // wait for the host: a model's tape is the same every time.
+  void read_flags() {
+    if (!brought.empty() && flags.front().device().type != DeviceType::cpu) return;
+    brought.assign(parameters.size(), false);
+    for (std::size_t i = 0; i < parameters.size(); ++i) brought[i] = flags[i].item() > 0;
+  }
+
   std::vector<Var> parameters;
   dist::BucketLayout layout;
   std::vector<Tensor> flat, slots, flags;
-  std::vector<bool> in_place;
+  std::vector<bool> in_place, brought;
   bool enabled = false;
   std::unique_ptr<dist::BucketReducer> reducer;  // last: waits for what is in flight before the memory goes
 };
@@ -93,9 +101,10 @@ double GradSync::finish() {
   for (std::size_t i = m.parameters.size(); i-- > 0;)
     if (!m.in_place[i]) m.put(i);
   m.reducer->finish();
+  m.read_flags();
   for (std::size_t i = 0; i < m.parameters.size(); ++i) {
     m.in_place[i] = false;
-    if (m.flags[i].item() > 0) m.parameters[i].set_grad(m.slots[i]);
+    if (m.brought[i]) m.parameters[i].set_grad(m.slots[i]);
   }
   return m.reducer->take_seconds();
 }

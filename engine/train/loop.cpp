@@ -1,5 +1,8 @@
 #include "engine/train/loop.h"
 
+#include <exception>
+#include <utility>
+
 #include "engine/core/log.h"
 #include "engine/core/stopwatch.h"
 #include "kernels/table.h"
@@ -81,19 +84,34 @@ LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& opt
                  dist::Comm& world, RunLog& log, const LoopOptions& o, std::int64_t first_step,
                  const std::function<bool()>& stop_requested, optim::Ema* ema) {
   if (first_step >= o.steps) log::info("nothing left to do: {} of {} steps are done", first_step, o.steps);
+  Batch batch;
+  double data_s = 0;
+  const auto fetch = [&](std::int64_t step) {
+    const Stopwatch waiting;
+    batch = source.next();
+    data_s += waiting.seconds();
+    check(batch.step == step, "loop", "expected the batch of step {}, got {}", step, batch.step);
+    trainer.stage(batch);
+  };
+  if (first_step < o.steps) fetch(first_step);
   for (std::int64_t step = first_step; step < o.steps; ++step) {
     const Stopwatch step_time;
-    const Batch batch = source.next();
-    const double data_s = step_time.seconds();
-    check(batch.step == step, "loop", "expected the batch of step {}, got {}", step, batch.step);
+    const Batch now = batch;
     const optim::StepArgs args{o.lr.at(step), o.weight_decay.at(step), o.clip_norm};
-    const StepReport report = trainer.step(batch, args);
+    std::exception_ptr unread;  // this step is done all the same: it is written down before the run ends
+    const StepReport report = trainer.step(args, [&] {
+      try {
+        if (step + 1 < o.steps) fetch(step + 1);
+      } catch (...) {
+        unread = std::current_exception();
+      }
+    });
     if (ema != nullptr && !report.skipped) ema->update();
-    Metrics m = make_metrics(report, batch, args, o);
-    m.data_s = data_s;
+    Metrics m = make_metrics(report, now, args, o);
+    m.data_s = std::exchange(data_s, 0.0);
     m.step_s = step_time.seconds();
     m.pairs_per_s = static_cast<double>(o.global_batch) / m.step_s;
-    m.mem_bytes = static_cast<std::int64_t>(kernels::table_for(Device{}).memory().peak);
+    m.mem_bytes = static_cast<std::int64_t>(kernels::table_for(o.device).memory().peak);
     log.metrics(m);
     if (report.skipped) {
       log.event("skipped_step", {{"step", step + 1}, {"reason", std::string("the gradient is not finite")}});
@@ -102,7 +120,8 @@ LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& opt
     const bool stop = dist::any(world, stop_requested());
     if (stop) log.event("signal", {{"step", step + 1}});
     const bool due = o.checkpoint_every > 0 && (step + 1) % o.checkpoint_every == 0;
-    if (stop || due || step + 1 == o.steps) save(model, optimizer, world, log, o, ema, step + 1, batch.epoch);
+    if (stop || due || step + 1 == o.steps) save(model, optimizer, world, log, o, ema, step + 1, now.epoch);
+    if (unread) std::rethrow_exception(unread);
     if (stop && step + 1 < o.steps) return LoopEnd::stopped;
   }
   return LoopEnd::finished;

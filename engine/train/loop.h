@@ -25,6 +25,7 @@ struct LoopOptions {
   std::string pack_fingerprint;
   std::string spotniche_version;
   std::uint64_t seed = 42;
+  Device device;                              // whose memory metrics tell
   std::map<std::string, std::string> inputs;  // what the batches hold, for checkpoints: "extra" of state.json
 };
 

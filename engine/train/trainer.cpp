@@ -1,7 +1,5 @@
 #include "engine/train/trainer.h"
 
-#include <array>
-
 #include "engine/core/stopwatch.h"
 #include "engine/ops/image.h"
 #include "engine/train/micro_batch.h"
@@ -15,7 +13,10 @@ Trainer::Trainer(models::StAlign& model, optim::Optimizer& optimizer, dist::Comm
       world_(world),
       options_(options),
       negatives_(make_negative_group(world, rank_batch, options.max_negatives)),
-      sync_(model.registry().trainable(), world) {
+      sync_(model.registry().trainable(), world),
+      staging_(options.device),
+      graph_(model.registry(), options.device, options.graph),
+      values_(Tensor::zeros({6}, DType::f64, options.device)) {
   const LossOptions& l = options.loss;
   if (!(l.alpha >= 0 && l.beta >= 0 && l.alpha + l.beta <= 1))
     fail_usage("pretrain", "expected alpha, beta >= 0 with alpha + beta <= 1, got {} and {}", l.alpha, l.beta);
@@ -25,14 +26,16 @@ Trainer::Trainer(models::StAlign& model, optim::Optimizer& optimizer, dist::Comm
                options_.micro_batch);
 }
 
-models::Inputs Trainer::inputs(const Batch& batch, std::int64_t first, std::int64_t rows) const {
+models::Inputs Trainer::inputs(std::int64_t first, std::int64_t rows) const {
+  const Batch& batch = staging_.batch();
   kernels::ImageAugment augment;
   augment.dihedral = options_.augment_flips;
   augment.stain_jitter = options_.augment_stain;
   augment.seed = options_.seed;
   augment.step = batch.step;
   augment.first_sample = batch.first_sample + first;
-  const auto part = [&](const Tensor& t) { return t.narrow(0, first, rows).to(options_.device); };
+  augment.clock = staging_.clock();
+  const auto part = [&](const Tensor& t) { return t.narrow(0, first, rows); };
   models::Inputs in;
   in.spot_image = ops::image_embed(part(batch.spot_image), augment, options_.compute);
   if (batch.niche_feature)
@@ -44,16 +47,15 @@ models::Inputs Trainer::inputs(const Batch& batch, std::int64_t first, std::int6
   return in;
 }
 
-StepReport Trainer::step(const Batch& batch, const optim::StepArgs& args) {
-  StepReport report;
-  const double blocked_before = world_.blocked_seconds() + negatives_.comm->blocked_seconds();
+void Trainer::run(double clip_norm, StepReport& times) {
+  const Batch& batch = staging_.batch();
   ops::PairFacts facts;
   facts.kind = options_.loss.negatives;
   facts.radius_um = options_.loss.exclude_radius_um;
   if (facts.kind != kernels::Negatives::all) {
-    facts.slide = batch.slide.to(options_.device);
-    facts.xy = batch.xy_um.to(options_.device);
-    facts.cluster = batch.cluster.to(options_.device);
+    facts.slide = batch.slide;
+    facts.xy = batch.xy_um;
+    facts.cluster = batch.cluster;
     ops::gather_facts(facts, *negatives_.comm);
   }
 
@@ -68,32 +70,47 @@ StepReport Trainer::step(const Batch& batch, const optim::StepArgs& args) {
     c.seed = options_.seed;
     c.step = batch.step;
     c.first_sample = batch.first_sample + part * rows;
+    c.clock = staging_.clock();
     c.update_running = update_running;
     c.compute = options_.compute;
     c.checkpoint_blocks = options_.activation_checkpointing;
-    const auto z = model_.embed(inputs(batch, part * rows, rows), c);
+    const auto z = model_.embed(inputs(part * rows, rows), c);
     return std::vector<Var>(z.begin(), z.end());
   };
   const auto loss = [&](const std::vector<Var>& embeddings) {
     losses = contrastive_losses(model_, embeddings, facts, options_.loss, *negatives_.comm, negatives_.groups);
     return losses.total;
   };
-  const auto times =
+  const auto took =
       accumulate_gradients(static_cast<int>(batch.spot_image.dim(0) / rows), embed, loss, [&] { sync_.enable(true); });
   sync_.finish();
   const Stopwatch optimizer_time;
-  const optim::StepResult update = optimizer_.step(args);
-  report.optimizer_s = optimizer_time.seconds();
+  optimizer_.update(clip_norm);
+  times.forward_s = took.forward_s;
+  times.backward_s = took.backward_s;
+  times.optimizer_s = optimizer_time.seconds();
 
-  std::array<double, 6> values{};
   for (std::size_t t = 0; t < 3; ++t) {
-    values[t] = losses.value[t].item();
-    values[3 + t] = losses.accuracy[t].item();
+    values_.select(0, static_cast<std::int64_t>(t)).copy_from(losses.value[t].to(DType::f64));
+    values_.select(0, static_cast<std::int64_t>(3 + t)).copy_from(losses.accuracy[t].to(DType::f64));
   }
-  if (negatives_.groups > 1) {  // every rank holds its group's values
-    world_.all_reduce(host_view(values.data(), {6}));
+  if (negatives_.groups > 1) world_.all_reduce(values_);  // every rank holds its group's values
+}
+
+void Trainer::stage(const Batch& batch) { staging_.put(batch, options_.loss.negatives != kernels::Negatives::all); }
+
+StepReport Trainer::step(const optim::StepArgs& args, const std::function<void()>& meanwhile) {
+  StepReport report;
+  const double blocked_before = world_.blocked_seconds() + negatives_.comm->blocked_seconds();
+  staging_.take();
+  optimizer_.set_rates(args);
+  graph_.run([&] { run(args.clip_norm, report); });
+  if (meanwhile) meanwhile();
+  const optim::StepResult update = optimizer_.finish();
+
+  std::vector<double> values = values_.to_vector<double>();
+  if (negatives_.groups > 1)
     for (double& v : values) v /= world_.size();
-  }
   const LossOptions& l = options_.loss;
   report.loss = l.alpha * values[0] + l.beta * values[1] + (1 - l.alpha - l.beta) * values[2];
   for (std::size_t t = 0; t < 3; ++t) {
@@ -102,8 +119,6 @@ StepReport Trainer::step(const Batch& batch, const optim::StepArgs& args) {
   }
   report.grad_norm = update.grad_norm;
   report.skipped = update.skipped;
-  report.forward_s = times.forward_s;
-  report.backward_s = times.backward_s;
   report.comm_s = world_.blocked_seconds() + negatives_.comm->blocked_seconds() - blocked_before;
   return report;
 }

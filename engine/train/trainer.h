@@ -1,6 +1,7 @@
 // One training step: batch -> embeddings -> three losses over all ranks -> gradients summed over all ranks -> update.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "engine/optim/optimizer.h"
@@ -8,6 +9,8 @@
 #include "engine/train/grad_sync.h"
 #include "engine/train/losses.h"
 #include "engine/train/negative_groups.h"
+#include "engine/train/staging.h"
+#include "engine/train/step_graph.h"
 
 namespace spn::train {
 
@@ -24,13 +27,16 @@ struct TrainerOptions {
   std::uint64_t seed = 42;
   DType compute = DType::f32;  // or bf16, with fp32 weights, statistics, losses and reductions
   Device device;
+  bool graph = true;  // on a device that can: the step is captured and replayed
 };
 
 struct StepReport {
   double loss = 0, loss_of[3] = {}, accuracy_of[3] = {};  // over the global batch; spot, niche, cross
   double grad_norm = 0;
   bool skipped = false;  // the gradient was not finite: nothing was changed
-  double forward_s = 0, backward_s = 0, comm_s = 0, optimizer_s = 0;  // comm_s: blocked in collectives, wherever
+  // comm_s: blocked in collectives, wherever. On a device these are what the host took to queue the work, and 0 when
+  // the step was replayed.
+  double forward_s = 0, backward_s = 0, comm_s = 0, optimizer_s = 0;
 };
 
 class Trainer {
@@ -39,11 +45,23 @@ class Trainer {
   Trainer(models::StAlign& model, optim::Optimizer& optimizer, dist::Comm& world, const TrainerOptions& options,
           std::int64_t rank_batch);
 
-  // Collective.
-  StepReport step(const Batch& batch, const optim::StepArgs& args);
+  // The batch of the next step(). On a device it travels there beside a step at work.
+  void stage(const Batch& batch);
+  // Collective. clip_norm must be the same in every step. meanwhile (may be absent) runs once the step is queued and
+  // before its results are waited for: the place to stage the next batch.
+  StepReport step(const optim::StepArgs& args, const std::function<void()>& meanwhile = {});
+  StepReport step(const Batch& batch, const optim::StepArgs& args) {
+    stage(batch);
+    return step(args);
+  }
+
+  // Whether steps are replayed by now (StepGraph).
+  bool replays() const { return graph_.replays(); }
 
  private:
-  models::Inputs inputs(const Batch& batch, std::int64_t first, std::int64_t rows) const;
+  models::Inputs inputs(std::int64_t first, std::int64_t rows) const;
+  // From the staged batch to the updated weights, without a word to the host: results are left in values_.
+  void run(double clip_norm, StepReport& times);
 
   models::StAlign& model_;
   optim::Optimizer& optimizer_;
@@ -51,6 +69,9 @@ class Trainer {
   TrainerOptions options_;
   NegativeGroup negatives_;
   GradSync sync_;
+  Staging staging_;
+  StepGraph graph_;
+  Tensor values_;  // f64 [6]: losses of spot, niche, cross; accuracies
 };
 
 }  // namespace spn::train

@@ -47,22 +47,26 @@ ops::PairFacts random_facts(const LossCase& what, std::int64_t n, dist::Comm& wo
     cluster.push_back(static_cast<std::int32_t>(rng.below(6)) - 1);
     for (int k = 0; k < 2; ++k) xy.push_back(rng.uniform() * 6500);
   }
-  f.slide = Tensor::from(slide, {n});
-  f.cluster = Tensor::from(cluster, {n});
-  f.xy = Tensor::from(xy, {n, 2});
+  f.slide = Tensor::from(slide, {n}, what.device);
+  f.cluster = Tensor::from(cluster, {n}, what.device);
+  f.xy = Tensor::from(xy, {n, 2}, what.device);
   ops::gather_facts(f, world);
   return f;
 }
 
-double matmul_gflops(dist::Comm& world) {
-  constexpr std::int64_t n = 1024;
-  const Tensor a = Tensor::full({n, n}, 0.5), b = Tensor::full({n, n}, 0.25), c = Tensor::empty({n, n});
+double matmul_gflops(dist::Comm& world, Device device) {
+  const std::int64_t n = device.type == DeviceType::cpu ? 1024 : 8192;  // large enough to fill the machine
+  const auto f32 = [&](double v) { return Tensor::full({n, n}, v, DType::f32, device); };
+  const Tensor a = f32(0.5), b = f32(0.25), c = f32(0);
+  const kernels::Table& table = kernels::table_for(device);
+  table.sync();
   double best = 0;
   for (int i = 0; i < 5; ++i) {
     world.barrier();
     const Stopwatch watch;
     kernels::run<&kernels::Table::gemm>({.a = a, .b = b, .c = c});
-    best = std::max(best, 2.0 * n * n * n / watch.seconds() * 1e-9);
+    table.sync();
+    best = std::max(best, 2.0 * static_cast<double>(n * n * n) / watch.seconds() * 1e-9);
   }
   world.all_reduce(host_view(&best, {1}));
   return best;
@@ -78,11 +82,12 @@ LossFigure measure_loss(const LossCase& what, dist::Comm& world) {
   const std::int64_t n = what.global_batch / world.size(), d = what.width;
   const auto rank = static_cast<std::uint64_t>(world.rank());
   const Tensor xv = unit_rows(n, d, 2 * rank, Tensor()), yv = unit_rows(n, d, 2 * rank + 1, xv);
-  const Var x(xv, true), y(yv, true), scale(Tensor::full({1}, what.scale), true);
+  const Var x(xv.to(what.device), true), y(yv.to(what.device), true),
+      scale(Tensor::full({1}, what.scale, DType::f32, what.device), true);
   const ops::PairFacts facts = random_facts(what, n, world);
 
   LossFigure f;
-  const kernels::Table& table = kernels::cpu_table();
+  const kernels::Table& table = kernels::table_for(what.device);
   table.reset_peak();
   const std::int64_t given = static_cast<std::int64_t>(table.memory().in_use), resident = peak_resident_bytes();
   const auto outputs = static_cast<std::int64_t>(xv.bytes() + yv.bytes());
@@ -91,8 +96,10 @@ LossFigure measure_loss(const LossCase& what, dist::Comm& world) {
     world.barrier();
     const Stopwatch watch;
     const auto r = ops::contrastive(x, y, scale, facts, world);
+    table.sync();
     const double forward = watch.seconds();
     backward(r.loss);
+    table.sync();
     world.barrier();
     const double all = watch.seconds();
     f.loss = r.total.item();
@@ -115,7 +122,7 @@ LossFigure measure_loss(const LossCase& what, dist::Comm& world) {
   f.backward_s = seconds[2];
   const auto b = static_cast<double>(what.global_batch);
   f.gflops = 8 * b * b * static_cast<double>(d) / f.seconds * 1e-9;
-  f.matmul_gflops = matmul_gflops(world);  // last: it would raise the resident set
+  f.matmul_gflops = matmul_gflops(world, what.device);  // last: it would raise the resident set
   return f;
 }
 

@@ -15,6 +15,7 @@ struct LossCase {
   double radius_um = 200;
   double scale = 10;  // 1/τ
   int repeats = 3;
+  Device device;  // `world` must join the ranks' devices
 };
 
 struct LossFigure {

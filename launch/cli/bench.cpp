@@ -66,16 +66,19 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
   options.add("micro-batch", &o.micro_batch, "pairs a rank embeds at once, 0: all");
   options.add("batch-norm", &o.batch_norm, "sync, local or frozen");
   o.precision.add_to(options);
+  o.device.add_to(options);
+  options.add("cuda-graph", &o.cuda_graph, "auto or off");
   options.add("profile", &profile, "also print the time by kernel");
   add_model_options(options, o.model);
   if (!options.parse(args, std::cout)) return exit_ok;
   o.check(world.size());
   o.model.validate();
   const int threads = settle_threads();
-  models::StAlign model(o.model, o.seed);
+  o.device.open(world, o.precision);
+  models::StAlign model(o.model, o.seed, o.device.device());
   const auto optimizer = o.make_optimizer(model);
   const std::int64_t rows = o.global_batch / world.size();
-  train::Trainer trainer(model, *optimizer, world, o.trainer(), rows);
+  train::Trainer trainer(model, *optimizer, o.device.comm(world), o.trainer(), rows);
   train::Batch batch = random_batch(o.model, rows, rows * world.rank());
   std::vector<double> seconds, forward, backward, comm, update;
   for (std::int64_t step = 0; step < warm_up + o.steps; ++step) {
@@ -96,6 +99,8 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
                   {"version", version()},
                   {"ranks", world.size()},
                   {"threads", threads},
+                  {"device", o.device.description()},
+                  {"cuda_graph", o.cuda_graph},
                   {"precision", o.precision.name},
                   {"global_batch", o.global_batch},
                   {"parameters", model.registry().count()},
@@ -107,7 +112,7 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
                   {"backward_s", median(backward)},
                   {"comm_s", median(comm)},
                   {"optimizer_s", median(update)},
-                  {"peak_bytes", kernels::cpu_table().memory().peak}};
+                  {"peak_bytes", kernels::table_for(o.device.device()).memory().peak}};
   std::cout << j.dump() << "\n";
   std::cout << fmt::format(
       "{:.1f} pairs/s: step {:.1f} ms (forward {:.1f}, backward {:.1f}, optimiser {:.1f}; blocked in collectives "

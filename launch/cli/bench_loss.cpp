@@ -6,6 +6,7 @@
 
 #include "engine/core/check.h"
 #include "launch/bench/loss.h"
+#include "launch/cli/device.h"
 #include "launch/cli/options.h"
 #include "launch/cli/threads.h"
 #include "launch/cli/version.h"
@@ -24,18 +25,26 @@ int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
   options.add("exclude-radius-um", &what.radius_um, "of exclude_radius");
   options.add("scale", &what.scale, "1 / temperature");
   options.add("repeats", &what.repeats, "the fastest counts");
+  Precision precision;
+  DeviceChoice device;
+  precision.add_to(options);
+  device.add_to(options);
   if (!options.parse(args, std::cout)) return exit_ok;
+  device.open(world, precision);
+  what.device = device.device();
   if (negatives == "exclude_radius") what.negatives = kernels::Negatives::exclude_radius;
   if (negatives == "other_cluster") what.negatives = kernels::Negatives::other_cluster;
   const int threads = settle_threads();
 
-  const auto f = bench::measure_loss(what, world);
+  const auto f = bench::measure_loss(what, device.comm(world));
   if (world.rank() != 0) return exit_ok;
   const double of_matmul = f.gflops / f.matmul_gflops;
   const nlohmann::ordered_json j = {{"bench", "loss"},
                                     {"version", version()},
                                     {"ranks", world.size()},
                                     {"threads", threads},
+                                    {"device", device.description()},
+                                    {"precision", precision.name},
                                     {"global_batch", what.global_batch},
                                     {"width", what.width},
                                     {"negatives", negatives},

@@ -14,6 +14,7 @@
 #include "engine/optim/optimizer.h"
 #include "kernels/table.h"
 #include "launch/bench/profile.h"
+#include "launch/cli/device.h"
 #include "launch/cli/model_options.h"
 #include "launch/cli/precision.h"
 #include "launch/cli/threads.h"
@@ -33,13 +34,16 @@ struct Case {
   std::string part = "niche_image";
   std::int64_t batch = 8, warm_up = 1, steps = 5;
   Precision precision;
+  DeviceChoice device;
 };
 
 // One step, as often as asked for.
 class Encoder {
  public:
   Encoder(const Case& what, const models::Config& c)
-      : images_(random_images(what.batch, what.part == "niche_image" ? c.niche_image_px : c.spot_image_px)) {
+      : images_(random_images(what.batch, what.part == "niche_image" ? c.niche_image_px : c.spot_image_px)
+                    .to(what.device.device())),
+        registry_(1, what.device.device()) {
     context_.compute = what.precision.dtype();
     const nn::Scope backbone = registry_.root() / "backbone";
     if (what.part == "niche_image") {
@@ -48,7 +52,7 @@ class Encoder {
     }
     resnet_ = models::ResNet(backbone, c.depths(), c.resnet_width, c.resnet_stem == "imagenet", c.token_width);
     optimizer_ = optim::make_adamw(optim::make_items(registry_.trainable()));
-    grad_ = Tensor::full({what.batch, c.token_width}, 1e-3, context_.compute);
+    grad_ = Tensor::full({what.batch, c.token_width}, 1e-3, context_.compute, images_.device());
     context_.training = true;
   }
   std::int64_t parameters() const { return registry_.count(); }
@@ -65,12 +69,12 @@ class Encoder {
   }
 
  private:
-  nn::Registry registry_{1};
+  Tensor images_, grad_;
+  nn::Registry registry_;
   nn::Context context_;
   models::ViT vit_;
   models::ResNet resnet_;
   std::unique_ptr<optim::Optimizer> optimizer_;
-  Tensor images_, grad_;
 };
 
 }  // namespace
@@ -89,6 +93,7 @@ int run_bench_part(dist::Comm& world, const std::vector<std::string>& args) {
   options.add("steps", &what.steps, "timed steps");
   options.add("warm-up", &what.warm_up, "steps before them");
   what.precision.add_to(options);
+  what.device.add_to(options);
   options.add("profile", &profile, "also print the time by kernel");
   add_model_options(options, config);
   if (!options.parse(args, std::cout)) return exit_ok;
@@ -98,8 +103,11 @@ int run_bench_part(dist::Comm& world, const std::vector<std::string>& args) {
   config.validate();
   const int threads = settle_threads();
 
+  what.device.open(world, what.precision);
+  const kernels::Table& table = kernels::table_for(what.device.device());
   Encoder encoder(what, config);
   for (std::int64_t i = 0; i < what.warm_up; ++i) encoder.step();
+  table.sync();
   if (profile) kernels::profile_start();
   std::vector<double> seconds, cpu;  // cpu: of the process, all threads; on a shared machine it says more
   double total = 0;
@@ -107,6 +115,7 @@ int run_bench_part(dist::Comm& world, const std::vector<std::string>& args) {
     const Stopwatch watch;
     const std::clock_t start = std::clock();
     encoder.step();
+    table.sync();
     cpu.push_back(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
     seconds.push_back(watch.seconds());
     total += seconds.back();
@@ -116,6 +125,7 @@ int run_bench_part(dist::Comm& world, const std::vector<std::string>& args) {
                                     {"version", version()},
                                     {"part", what.part},
                                     {"threads", threads},
+                                    {"device", what.device.description()},
                                     {"precision", what.precision.name},
                                     {"batch", what.batch},
                                     {"parameters", encoder.parameters()},
@@ -124,7 +134,7 @@ int run_bench_part(dist::Comm& world, const std::vector<std::string>& args) {
                                     {"step_s_min", *std::min_element(seconds.begin(), seconds.end())},
                                     {"cpu_s", bench::median(cpu)},
                                     {"images_per_s", static_cast<double>(what.batch) / s},
-                                    {"peak_bytes", kernels::cpu_table().memory().peak}};
+                                    {"peak_bytes", table.memory().peak}};
   std::cout << j.dump() << "\n"
             << fmt::format("{:.2f} images/s: {:.1f} ms for {} in {}; median of {}\n",
                            static_cast<double>(what.batch) / s, s * 1e3, what.batch, what.precision.name, what.steps);

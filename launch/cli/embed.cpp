@@ -5,6 +5,7 @@
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
 #include "launch/cli/command.h"
+#include "launch/cli/device.h"
 #include "launch/cli/embed_pack.h"
 #include "launch/cli/features.h"
 #include "launch/cli/load_model.h"
@@ -74,6 +75,7 @@ int run_embed(dist::Comm& world, const std::vector<std::string>& args) {
   std::vector<std::string> pack_paths;
   std::int64_t batch = 256;
   Precision precision;
+  DeviceChoice device;
   bool ema = false;
   Options options("embed", "Embeds every spot and niche of a pack with a trained model and writes an .h5ad.");
   options.add("checkpoint", &checkpoint, "a checkpoint folder, or a run directory (its newest checkpoint)");
@@ -82,18 +84,20 @@ int run_embed(dist::Comm& world, const std::vector<std::string>& args) {
   add_features_option(options, &features);
   options.add("batch", &batch, "rows embedded at once on a rank");
   precision.add_to(options);
+  device.add_to(options);
   options.add("ema", &ema, "use the averaged weights of a run with --ema-decay");
   for (const char* name : {"checkpoint", "pack", "output"}) options.require(name);
   if (!options.parse(args, std::cout)) return exit_ok;
   if (batch < 1) fail_usage("embed", "--batch: expected at least 1, got {}", batch);
 
-  const LoadedModel loaded = load_model(checkpoint, ema);
+  device.open(world, precision);
+  const LoadedModel loaded = load_model(checkpoint, ema, device.device());
   data::PackSet packs(pack_paths);
   use_spot_features(packs, loaded.model->config(), loaded.spot_gene_key);
   require_fits(loaded.model->config(), loaded.genes, packs, loaded.folder);
   use_niche_features(world, packs, *loaded.model, {features, false, true, false, false});
   log::info("embedding {} spots of {} pack(s) with {}", packs.rows(), packs.packs(), loaded.folder);
-  eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch, precision.dtype());
+  eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch, precision.dtype(), device.device());
   dist::together(world, "embed", [&] {
     if (world.rank() == 0)
       data::write_h5ad(output, assemble(loaded, packs, std::move(z), precision.name, ema ? "ema" : "model"));

@@ -9,7 +9,7 @@
 namespace spn::cli {
 
 eval::Embeddings embed_packs(dist::Comm& world, const models::StAlign& model, const data::PackSet& packs,
-                             std::int64_t batch, DType compute) {
+                             std::int64_t batch, DType compute, Device device) {
   const std::int64_t n = packs.rows(), width = model.config().joint_width;
   const std::int64_t share = (n + world.size() - 1) / world.size();  // rows of a rank; the last may have fewer
   const std::int64_t first = std::min(n, share * world.rank()), end = std::min(n, first + share);
@@ -21,7 +21,7 @@ eval::Embeddings embed_packs(dist::Comm& world, const models::StAlign& model, co
       std::iota(rows.begin(), rows.end(), at);
       data::HostBatch host;
       packs.read(rows, host);
-      const auto part = eval::embed_batch(model, to_batch(host, packs.header()), compute);
+      const auto part = eval::embed_batch(model, to_batch(host, packs.header()), compute, device);
       for (std::size_t e = 0; e < part.size(); ++e)
         std::copy(part[e].begin(), part[e].end(), mine[e].begin() + (at - first) * width);
     }

@@ -9,6 +9,6 @@ namespace spn::cli {
 
 // Rows in pack order. Only rank 0 gets values; the others empty vectors. Collective.
 eval::Embeddings embed_packs(dist::Comm& world, const models::StAlign& model, const data::PackSet& packs,
-                             std::int64_t batch, DType compute = DType::f32);
+                             std::int64_t batch, DType compute = DType::f32, Device device = {});
 
 }  // namespace spn::cli

@@ -9,6 +9,7 @@
 #include "engine/ckpt/file.h"
 #include "launch/cli/checkpoint_files.h"
 #include "launch/cli/command.h"
+#include "launch/cli/device.h"
 #include "launch/cli/model_options.h"
 #include "launch/cli/options.h"
 #include "launch/cli/signals.h"
@@ -73,6 +74,7 @@ int run_encode(dist::Comm& world, const std::vector<std::string>& args) {
   EncodeGenes genes;
   genes.key = "X_scGPT";
   bool overwrite = false;
+  DeviceChoice device;
   Options options(
       "encode",
       "Stores what a frozen encoder gives in the pack: niche image features of a ViT, or embeddings of spots "
@@ -91,6 +93,7 @@ int run_encode(dist::Comm& world, const std::vector<std::string>& args) {
   options.add("batch", &images.batch, "images encoded at once on a rank; also rows a block: what a kill can lose");
   options.add("seed", &images.seed, "of --weights random: those of pretrain with this --seed");
   images.precision.add_to(options);
+  device.add_to(options);
   options.section("spot_gene");
   options.add("embeddings", &genes.embeddings, "an .h5ad, or an .npy with --names");
   options.add("key", &genes.key, "of obsm in the .h5ad");
@@ -107,7 +110,7 @@ int run_encode(dist::Comm& world, const std::vector<std::string>& args) {
   const bool of_images = encoder == "niche_image";
   for (const char* name : {"embeddings", "key", "names", "missing"})
     if (of_images && options.given(name)) fail_usage("encode", "--{} is of --encoder spot_gene", name);
-  for (const char* name : {"weights", "batch", "seed", "precision"})
+  for (const char* name : {"weights", "batch", "seed", "precision", "device"})
     if (!of_images && options.given(name)) fail_usage("encode", "--{} is of --encoder niche_image", name);
 
   if (of_images) {
@@ -127,6 +130,10 @@ int run_encode(dist::Comm& world, const std::vector<std::string>& args) {
       fail_usage("encode", "{}",
                  npy ? "give --names: a file with the name of each row of the .npy, one a line"
                      : "--names is for an .npy; the names of an .h5ad are its obs_names");
+  }
+  if (of_images) {
+    device.open(world, images.precision);
+    images.device = device.device();
   }
   for (const std::string& pack : packs) {
     const int status = of_images ? encode_images(world, pack, images) : encode_genes(world, pack, genes);

@@ -16,6 +16,7 @@ struct EncodeImages {
   std::uint64_t seed = 42;  // of random weights
   std::int64_t batch = 32;
   Precision precision;
+  Device device;
   bool half = false, overwrite = false;
 };
 int encode_images(dist::Comm& world, const std::string& pack, const EncodeImages& o);

@@ -25,7 +25,7 @@ struct Encoder {
   models::VitSize size;
   models::ViT vit;
   explicit Encoder(const EncodeImages& o)
-      : registry(o.weights == "random" ? std::optional(o.seed) : std::nullopt),
+      : registry(o.weights == "random" ? std::optional(o.seed) : std::nullopt, o.device),
         size(models::vit_size(o.model)),
         vit(registry.root() / "niche_image" / "backbone", size) {}
 };
@@ -45,7 +45,7 @@ std::string load_weights(Encoder& encoder, const EncodeImages& o, bool says) {
 
 // No gradient, no dropout, no augmentation. Parts of at most `batch` rows.
 void encode_rows(const Encoder& encoder, const data::PackReader& pack, std::int64_t first, std::int64_t rows,
-                 std::int64_t batch, DType compute, std::vector<float>& out) {
+                 std::int64_t batch, DType compute, Device device, std::vector<float>& out) {
   const NoGrad no_grad;
   nn::Context context;
   context.compute = compute;
@@ -60,7 +60,7 @@ void encode_rows(const Encoder& encoder, const data::PackReader& pack, std::int6
       row.niche_image = images.data() + i * image;
       pack.read_row(first + at + i, row);
     }
-    const Tensor input = ops::image_embed(Tensor::from(images, {n, px, px, 3}), {}, compute);
+    const Tensor input = ops::image_embed(Tensor::from(images, {n, px, px, 3}, device), {}, compute);
     const auto part = encoder.vit(Var(input), context).value().to_vector<float>();
     out.insert(out.end(), part.begin(), part.end());
   }
@@ -145,7 +145,8 @@ int encode_images(dist::Comm& world, const std::string& path, const EncodeImages
     dist::together(world, "encode", [&] {
       if (mine >= left) return;
       const std::int64_t block = todo[static_cast<std::size_t>(mine)];
-      encode_rows(encoder, pack, writer.first_row(block), writer.rows(block), o.batch, o.precision.dtype(), values);
+      encode_rows(encoder, pack, writer.first_row(block), writer.rows(block), o.batch, o.precision.dtype(), o.device,
+                  values);
       writer.write(block, values);
     });
     const std::int64_t end = std::min<std::int64_t>(left, at + world.size());

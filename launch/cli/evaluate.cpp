@@ -9,6 +9,7 @@
 #include "engine/dist/together.h"
 #include "engine/eval/retrieval.h"
 #include "launch/cli/command.h"
+#include "launch/cli/device.h"
 #include "launch/cli/embed_pack.h"
 #include "launch/cli/features.h"
 #include "launch/cli/load_model.h"
@@ -74,6 +75,7 @@ int run_evaluate(dist::Comm& world, const std::vector<std::string>& args) {
   std::vector<std::string> pack_paths;
   std::int64_t batch = 256;
   Precision precision;
+  DeviceChoice device;
   bool ema = false;
   Options options("evaluate",
                   "Retrieval by a trained model: does a spot's image find its genes among all of its slide?");
@@ -83,17 +85,19 @@ int run_evaluate(dist::Comm& world, const std::vector<std::string>& args) {
   add_features_option(options, &features);
   options.add("batch", &batch, "rows embedded at once on a rank");
   precision.add_to(options);
+  device.add_to(options);
   options.add("ema", &ema, "use the averaged weights of a run with --ema-decay");
   for (const char* name : {"checkpoint", "pack", "output"}) options.require(name);
   if (!options.parse(args, std::cout)) return exit_ok;
   if (batch < 1) fail_usage("evaluate", "--batch: expected at least 1, got {}", batch);
 
-  const LoadedModel loaded = load_model(checkpoint, ema);
+  device.open(world, precision);
+  const LoadedModel loaded = load_model(checkpoint, ema, device.device());
   data::PackSet packs(pack_paths);
   use_spot_features(packs, loaded.model->config(), loaded.spot_gene_key);
   require_fits(loaded.model->config(), loaded.genes, packs, loaded.folder);
   use_niche_features(world, packs, *loaded.model, {features, false, true, false, false});
-  const eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch, precision.dtype());
+  const eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch, precision.dtype(), device.device());
   dist::together(world, "evaluate", [&] {
     if (world.rank() != 0) return;
     const std::int64_t width = loaded.model->config().joint_width;

@@ -40,7 +40,7 @@ std::string trained_spot_gene_key(const std::string& config_path) {
   return json["spot_gene_key"].get<std::string>();
 }
 
-LoadedModel load_model(const std::string& folder, bool ema) {
+LoadedModel load_model(const std::string& folder, bool ema, Device device) {
   LoadedModel loaded;
   loaded.folder = resolve_checkpoint(folder);
   const std::string config_path = (fs::path(loaded.folder) / "config.json").string();
@@ -52,7 +52,7 @@ LoadedModel load_model(const std::string& folder, bool ema) {
   const models::Config config = models::from_json(text, config_path);
   loaded.genes = gene_names(config_path);
   loaded.spot_gene_key = trained_spot_gene_key(config_path);
-  loaded.model = std::make_unique<models::StAlign>(config, std::nullopt);
+  loaded.model = std::make_unique<models::StAlign>(config, std::nullopt, device);
   const ckpt::SafetensorsReader reader(weights_path);
   std::map<std::string, Tensor> tensors;
   for (const auto& [name, info] : reader.tensors()) tensors.emplace(name, reader.load(name));

@@ -21,7 +21,7 @@ struct LoadedModel {
 
 // DIR: a checkpoint, or a run directory (its newest whole checkpoint). ema: with the averaged weights of a run with
 // --ema-decay. Data error when it does not hold a model, or no averaged weights.
-LoadedModel load_model(const std::string& folder, bool ema = false);
+LoadedModel load_model(const std::string& folder, bool ema = false, Device device = {});
 
 // config.json of a checkpoint: the model's sizes, the names of its genes, the key of its spot embeddings where known.
 std::string checkpoint_config(const models::Config& config, const std::vector<std::string>& genes,

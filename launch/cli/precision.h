@@ -6,7 +6,8 @@
 
 namespace spn::cli {
 
-// fp32, or bf16 with fp32 weights, statistics, losses and reductions (docs/numerics.md).
+// fp32, fp32 with TF32 products (GPUs), or bf16 with fp32 weights, statistics, losses and reductions
+// (docs/numerics.md).
 struct Precision {
   std::string name = "fp32";
   void add_to(Options& options);

@@ -10,7 +10,6 @@
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
 #include "engine/train/loop.h"
-#include "launch/cli/batches.h"
 #include "launch/cli/checkpoint_files.h"
 #include "launch/cli/command.h"
 #include "launch/cli/features.h"
@@ -97,7 +96,7 @@ void describe_start(dist::Comm& world, const PretrainOptions& o, const std::stri
       "data: {} spot-niche pairs of {} slides in {}; {} genes; {} steps an epoch, {} pairs left out of each epoch",
       packs.rows(), count, slides, packs.header().niche_genes, sampler.steps_per_epoch(), sampler.dropped_per_epoch());
   log::info("ranks: {} ({}) on {}; {} threads a rank; {} pairs a rank and step; device {}", world.size(), world.name(),
-            hosts, threads, o.global_batch / world.size(), o.device);
+            hosts, threads, o.global_batch / world.size(), o.device.description());
 }
 
 }  // namespace
@@ -109,6 +108,7 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
   if (!options.parse(args, std::cout)) return exit_ok;
   const int threads = settle_threads();
   o.check(world.size());
+  o.device.open(world, o.precision);
 
   data::PackSet packs(o.packs);
   use_spot_features(packs, o.model);
@@ -117,7 +117,7 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
   const data::Sampler sampler(packs.rows(), o.global_batch, o.seed);
   o.settle_steps(sampler.steps_per_epoch());
 
-  models::StAlign model(o.model, o.seed);
+  models::StAlign model(o.model, o.seed, o.device.device());
   for (const std::string& pattern : o.freeze)
     if (model.registry().freeze(pattern) == 0) fail_usage("pretrain", "--freeze '{}' matches no parameter", pattern);
   const std::string start = choose_start(world, o);
@@ -162,7 +162,7 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
                                                        {"build", version_text()},
                                                        {"ranks", std::int64_t{world.size()}},
                                                        {"host", host_name()},
-                                                       {"device", o.device},
+                                                       {"device", o.device.description()},
                                                        {"threads", std::int64_t{threads}},
                                                        {"step", first_step},
                                                        {"checkpoint", start},
@@ -178,10 +178,11 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
   for (const Source& s : sources_of_features(packs)) run_log->event("weights", event_of(s));
 
   try {
-    train::Trainer trainer(model, *optimizer, world, o.trainer(), o.global_batch / world.size());
-    LoaderSource source(packs, sampler, first_step, o.steps, world.rank(), world.size(), o.prefetch, o.loader_threads);
+    dist::Comm& ranks = o.device.comm(world);
+    train::Trainer trainer(model, *optimizer, ranks, o.trainer(), o.global_batch / world.size());
+    const auto source = o.make_source(packs, sampler, first_step, ranks);
     const auto end = train::run_loop(
-        trainer, model, *optimizer, source, world, *run_log, loop, first_step, [] { return stop_signal() != 0; },
+        trainer, model, *optimizer, *source, ranks, *run_log, loop, first_step, [] { return stop_signal() != 0; },
         ema.get());
     run_log->event("end",
                    {{"reason", std::string(end == train::LoopEnd::finished ? "finished" : "stopped by a signal")}});

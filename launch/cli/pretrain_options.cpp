@@ -2,9 +2,10 @@
 
 #include <cmath>
 
-#include "kernels/table.h"
+#include "launch/cli/batches.h"
 #include "launch/cli/features.h"
 #include "launch/cli/model_options.h"
+#include "launch/cli/resident.h"
 #include "launch/cli/version.h"
 
 namespace spn::cli {
@@ -27,12 +28,21 @@ Options pretrain_table(PretrainOptions& o) {
         "result");
   t.add("resume", &o.resume, "auto: go on from the newest checkpoint of --output; never; or a checkpoint's path");
   add_features_option(t, &o.features);
-  t.add("device", &o.device, "where to compute");
-  t.choices("device", {"cpu", "cuda"});
+  o.device.add_to(t);
+  t.add(
+      "cuda-graph", &o.cuda_graph,
+      "auto: with --device cuda the step is captured once and replayed; off: launched anew every time, for debugging");
+  t.choices("cuda-graph", {"auto", "off"});
   o.precision.add_to(t);
   t.add("seed", &o.seed, "of initial weights, sample order, dropout and augmentation");
   t.add("checkpoint-every", &o.checkpoint_every, "steps between checkpoints, 0: at the end and on a signal only");
   t.add("keep-checkpoints", &o.keep_checkpoints, "how many stay, 0: all");
+  t.add("residency", &o.residency,
+        "where the packs' rows are while training: disk; host: read into memory once; gpu: into GPU memory once. What "
+        "does "
+        "not fit on every rank is shared out over them");
+  t.choices("residency", {"disk", "host", "gpu"});
+  t.add("residency-gib", &o.residency_gib, "memory of a rank for it, 0: four fifths of what is free");
   t.add("prefetch", &o.prefetch, "batches read ahead");
   t.add("loader-threads", &o.loader_threads, "threads that read");
   add_start_options(t, o.start);
@@ -85,10 +95,10 @@ void PretrainOptions::check(int ranks) const {
           "base-lr", "learning rates, decays, warm-up and clip norm of at least 0");
   require(ema_decay >= 0 && ema_decay < 1, "ema-decay", fmt::format("0 <= decay < 1, got {}", ema_decay));
   require(prefetch >= 1 && loader_threads >= 1, "prefetch", "at least one batch and one thread");
+  require(residency_gib >= 0, "residency-gib", "0 or more");
+  require(residency != "gpu" || device.name() == "cuda", "residency", "gpu with --device cuda only");
   require(augment_stain >= 0 && augment_stain <= 0.5, "augment-stain", fmt::format("0 to 0.5, got {}", augment_stain));
   require(checkpoint_every >= 0 && keep_checkpoints >= 0, "checkpoint-every", "counts of at least 0");
-  if (device == "cuda" && kernels::cuda_table() == nullptr)
-    fail_usage("pretrain", "--device cuda: this build has no CUDA backend; use --device cpu");
 }
 
 void PretrainOptions::adopt_sizes(const Options& given, const data::PackSet& set) {
@@ -123,6 +133,16 @@ std::unique_ptr<optim::Ema> PretrainOptions::make_ema(const models::StAlign& mod
   return ema_decay > 0 ? std::make_unique<optim::Ema>(model_.registry(), ema_decay) : nullptr;
 }
 
+std::unique_ptr<train::BatchSource> PretrainOptions::make_source(const data::PackSet& set, const data::Sampler& sampler,
+                                                                 std::int64_t first_step, dist::Comm& ranks) const {
+  if (residency == "disk")
+    return std::make_unique<LoaderSource>(set, sampler, first_step, steps, ranks.rank(), ranks.size(), prefetch,
+                                          loader_threads);
+  return std::make_unique<ResidentSource>(set, sampler, first_step, steps, ranks,
+                                          residency == "gpu" ? device.device() : Device{},
+                                          static_cast<std::int64_t>(residency_gib * (1 << 30)));
+}
+
 train::LoopOptions PretrainOptions::loop(std::int64_t steps_per_epoch, std::string config_json,
                                          std::string fingerprint) const {
   train::LoopOptions l;
@@ -140,6 +160,7 @@ train::LoopOptions PretrainOptions::loop(std::int64_t steps_per_epoch, std::stri
   l.pack_fingerprint = std::move(fingerprint);
   l.spotniche_version = version();
   l.seed = seed;
+  l.device = device.device();
   return l;
 }
 
@@ -161,6 +182,8 @@ train::TrainerOptions PretrainOptions::trainer() const {
   t.activation_checkpointing = activation_checkpointing;
   t.seed = seed;
   t.compute = precision.dtype();
+  t.device = device.device();
+  t.graph = cuda_graph == "auto";
   return t;
 }
 

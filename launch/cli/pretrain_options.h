@@ -3,6 +3,7 @@
 
 #include "data/pipe/loader.h"
 #include "engine/train/loop.h"
+#include "launch/cli/device.h"
 #include "launch/cli/options.h"
 #include "launch/cli/precision.h"
 #include "launch/cli/start_weights.h"
@@ -11,7 +12,9 @@ namespace spn::cli {
 
 struct PretrainOptions {
   std::vector<std::string> packs;
-  std::string output, resume = "auto", device = "cpu", features = "auto";
+  std::string output, resume = "auto", features = "auto", cuda_graph = "auto", residency = "disk";
+  double residency_gib = 0;
+  DeviceChoice device;
   Precision precision;
   std::int64_t steps = 0, global_batch = 128, micro_batch = 0;
   bool activation_checkpointing = false;
@@ -39,6 +42,9 @@ struct PretrainOptions {
   void settle_steps(std::int64_t steps_per_epoch);
   std::unique_ptr<optim::Optimizer> make_optimizer(models::StAlign& model) const;
   std::unique_ptr<optim::Ema> make_ema(const models::StAlign& model) const;  // null: off
+  // Reads from disk ahead of the steps, or from memory (--residency). Collective.
+  std::unique_ptr<train::BatchSource> make_source(const data::PackSet& packs, const data::Sampler& sampler,
+                                                  std::int64_t first_step, dist::Comm& ranks) const;
   train::LoopOptions loop(std::int64_t steps_per_epoch, std::string config_json, std::string fingerprint) const;
   train::TrainerOptions trainer() const;
 };

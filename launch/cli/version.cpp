@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "engine/dist/comm.h"
-#include "kernels/table.h"
+#include "kernels/devices.h"
 #include "spotniche_version.h"
 
 namespace spn::cli {
@@ -30,13 +30,14 @@ std::string version_text() {
   unsigned major = 0, minor = 0, release = 0;
   H5get_libversion(&major, &minor, &release);
   const auto* dnnl = dnnl_version();
-  const bool cuda = kernels::cuda_table() != nullptr;
+  std::string gpus;
+  for (const std::string& name : kernels::cuda_device_names()) gpus += "\n          cuda: " + name;
   return fmt::format(
       "spotniche {}\nbuild     {}, {}\nMPI       {}\nHDF5      {}.{}.{} (parallel)\noneDNN    {}.{}.{}\n"
-      "CUDA      {}\ncuDNN     {}\nNCCL      {}\ndevices   cpu: {}, {} threads\n",
+      "CUDA      {}\nNCCL      {}\ndevices   cpu: {}, {} threads{}\n",
       SPN_VERSION, SPN_BUILD_TYPE, __VERSION__, dist::mpi_library(), major, minor, release, dnnl->major, dnnl->minor,
-      dnnl->patch, cuda ? "built in" : "not built in", cuda ? "built in" : "not built in",
-      cuda ? "built in" : "not built in", processor(), std::thread::hardware_concurrency());
+      dnnl->patch, kernels::cuda_versions(), dist::nccl_library(), processor(), std::thread::hardware_concurrency(),
+      gpus);
 }
 
 }  // namespace spn::cli

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "data/pack/reader.h"
 #include "tests/support/cli_run.h"
 
 namespace spn {
@@ -52,6 +53,40 @@ TEST(Pretrain, WorldSizeDoesNotChangeTheRun) {
     EXPECT_TRUE(distance <= 1e-3) << ranks << " ranks: weights differ by " << distance;
   }
   EXPECT_NE(one.front().at("loss"), one.back().at("loss"));
+}
+
+TEST(Pretrain, RowsInMemoryAreTheRowsOnDisk) {
+  const test::TempFolder folder;
+  const data::PackReader pack(made_data().train_pack);
+  const data::PackHeader& h = pack.header();
+  const std::int64_t row =
+      3 * (h.spot_px * h.spot_px + h.niche_px * h.niche_px) + 4 * (h.spot_genes + h.niche_genes) + 4 + 4 + 8;
+  const auto gib = [&](double share) {  // of the whole pack
+    return fmt::format(" --residency-gib {:.9f}", share * static_cast<double>(row * h.spots) / (1 << 30));
+  };
+  for (const int ranks : {1, 2, 4}) {
+    const std::string disk = folder / fmt::format("disk{}", ranks);
+    auto ran = pretrain(disk, "--steps 7", ranks);
+    ASSERT_EQ(ran.status, 0) << ran.text;
+    const auto want = test::read_metrics(disk);
+    for (const double share : {1.01, 0.8}) {
+      const std::string name = folder / fmt::format("host{}-{}", ranks, share);
+      ran = pretrain(name, "--steps 7 --residency host" + gib(share), ranks);
+      if (ranks == 1 && share < 1) {
+        EXPECT_EQ(ran.status, 2) << ran.text;
+        EXPECT_NE(ran.text.find("--residency disk"), std::string::npos) << ran.text;
+        continue;
+      }
+      ASSERT_EQ(ran.status, 0) << ran.text;
+      EXPECT_EQ(ran.text.find("shared out") != std::string::npos, share < 1) << ran.text;
+      const auto got = test::read_metrics(name);
+      ASSERT_EQ(got.size(), want.size());
+      for (std::size_t i = 0; i < want.size(); ++i)
+        ASSERT_EQ(got[i].at("loss"), want[i].at("loss")) << "step " << i + 1;
+      EXPECT_EQ(
+          test::relative_distance(test::read_weights(checkpoint(name, 7)), test::read_weights(checkpoint(disk, 7))), 0);
+    }
+  }
 }
 
 TEST(Pretrain, ResumedIsBitIdenticalAndKeepsItsOrderOnOtherRanks) {
