@@ -23,7 +23,7 @@ const Table* cuda_table() {
       .binary = cuda::binary,
       .affine = cuda::affine,
       .copy = cuda::copy,
-      // .reduce = cuda::reduce,
+      .reduce = cuda::reduce,
       .gemm = cuda::gemm,
       .conv_fwd = cuda::conv_fwd,
       .conv_bwd = cuda::conv_bwd,

@@ -15,6 +15,7 @@
 #define __forceinline__ inline
 #define __restrict__
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 #define threadIdx (::spn::emulator::thread_index())
 #define blockIdx (::spn::emulator::block_index())

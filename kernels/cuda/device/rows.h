@@ -1,0 +1,127 @@
+// Rows shared out over threads: one row a thread, a warp or a block; held in registers, so that memory is read once, or
+// streamed where a row is too long for that or its length is no multiple of 16 bytes.
+#pragma once
+
+#include "kernels/cuda/device/base.h"
+
+namespace spn::kernels::cuda {
+
+// V elements at p: 16 bytes a load (p aligned to them), or one element where V is 1.
+template <int V, class T>
+__device__ inline void load_some(const T* p, compute_t<T> (&e)[V]) {
+  if constexpr (V == 1) {
+    e[0] = load(*p);
+  } else {
+    constexpr int n = Pack<T>::n;
+    static_assert(V % n == 0);
+#pragma unroll
+    for (int q = 0; q < V / n; ++q) {
+      const Pack<T> v = load_pack(p + q * n);
+#pragma unroll
+      for (int j = 0; j < n; ++j) e[q * n + j] = load(v.v[j]);
+    }
+  }
+}
+template <int V, class T, class C>
+__device__ inline void store_some(T* p, const C (&e)[V]) {
+  if constexpr (V == 1) {
+    *p = convert<T>(e[0]);
+  } else {
+    constexpr int n = Pack<T>::n;
+    static_assert(V % n == 0);
+#pragma unroll
+    for (int q = 0; q < V / n; ++q) {
+      Pack<T> v;
+#pragma unroll
+      for (int j = 0; j < n; ++j) v.v[j] = convert<T>(e[q * n + j]);
+      store_pack(p + q * n, v);
+    }
+  }
+}
+
+// Who works on a row: its place among them, how many they are, the first row and the step to the next.
+struct ThreadGroup {
+  static __device__ int rank() { return 0; }
+  static __device__ int size() { return 1; }
+  static __device__ std::int64_t first() { return global_thread(); }
+  static __device__ std::int64_t count() { return all_threads(); }
+  template <class Op, class T>
+  static __device__ T reduce(T v, Op, T) {
+    return v;
+  }
+};
+struct WarpGroup {
+  static __device__ int rank() { return static_cast<int>(threadIdx.x) % kWarp; }
+  static __device__ int size() { return kWarp; }
+  static __device__ std::int64_t first() { return global_thread() / kWarp; }
+  static __device__ std::int64_t count() { return all_threads() / kWarp; }
+  template <class Op, class T>
+  static __device__ T reduce(T v, Op op, T) {
+    return warp_reduce(v, op);
+  }
+};
+struct BlockGroup {
+  static __device__ int rank() { return static_cast<int>(threadIdx.x); }
+  static __device__ int size() { return static_cast<int>(blockDim.x); }
+  static __device__ std::int64_t first() { return blockIdx.x; }
+  static __device__ std::int64_t count() { return gridDim.x; }
+  template <class Op, class T>
+  static __device__ T reduce(T v, Op op, T identity) {
+    return block_reduce(v, op, identity);
+  }
+};
+
+// Up to packs · size · 16 bytes of a row in registers. Columns k of a thread are the V from i on, in each().
+template <class G, int packs>
+struct Registers : G {
+  using Group = G;
+  static constexpr int kPacks = packs;
+  template <class T>
+  static constexpr int width = Pack<T>::n;
+
+  template <class T>
+  struct Row {
+    Pack<T> v[packs];
+    __device__ Row(const T* p, int n) {
+#pragma unroll
+      for (int k = 0; k < packs; ++k) {
+        const int i = (k * G::size() + G::rank()) * width<T>;
+        v[k] = i < n ? load_pack(p + i) : Pack<T>{};
+      }
+    }
+    __device__ void get(int k, int, compute_t<T> (&e)[width<T>]) const {
+#pragma unroll
+      for (int j = 0; j < width<T>; ++j) e[j] = load(v[k].v[j]);
+    }
+  };
+  template <int V, class F>
+  static __device__ void each(int n, F&& f) {
+#pragma unroll
+    for (int k = 0; k < packs; ++k) {
+      const int i = (k * G::size() + G::rank()) * V;
+      if (i < n) f(k, i);
+    }
+  }
+};
+
+// Any row, one element at a time, read again in each pass: from the second on it mostly comes from the cache.
+template <class G>
+struct Streamed : G {
+  using Group = G;
+  static constexpr int kPacks = 0;
+  template <class T>
+  static constexpr int width = 1;
+
+  template <class T>
+  struct Row {
+    const T* p;
+    __device__ Row(const T* row, int) : p(row) {}
+    __device__ void get(int, int i, compute_t<T> (&e)[1]) const { e[0] = load(p[i]); }
+  };
+  template <int V, class F>
+  static __device__ void each(int n, F&& f) {
+    for (int i = G::rank(); i < n; i += G::size()) f(0, i);
+  }
+};
+
+}  // namespace spn::kernels::cuda
