@@ -5,6 +5,18 @@
 
 namespace spn::kernels::cuda {
 
+// i mod n, leaving i / n in i. In 32 bits where it suffices: that is several times faster.
+__device__ inline std::int64_t split(std::int64_t& i, std::int64_t n) {
+  if (((i | n) >> 31) == 0) {
+    const auto small = static_cast<std::uint32_t>(i), e = static_cast<std::uint32_t>(n);
+    i = small / e;
+    return small % e;
+  }
+  const std::int64_t rest = i % n;
+  i /= n;
+  return rest;
+}
+
 template <int N>
 struct Strided {
   static constexpr int kDims = 6;

@@ -56,6 +56,7 @@ inline unsigned __ballot_sync(unsigned mask, bool p) {
     if ((mask >> l & 1U) != 0 && spn::emulator::from_lane<int>(slots, l) != 0) votes |= 1U << l;
   return votes;
 }
+inline int __popc(unsigned v) { return __builtin_popcount(v); }
 inline bool __any_sync(unsigned mask, bool p) { return __ballot_sync(mask, p) != 0; }
 inline bool __all_sync(unsigned mask, bool p) { return __ballot_sync(mask, p) == mask; }
 

@@ -111,6 +111,8 @@ class Block {
         t.scheduler = std::move(back);
         try {
           body();
+        } catch (const context::detail::forced_unwind&) {
+          throw;  // a thread that never ran to its end goes with its block: not an error, and not ours to catch
         } catch (...) {
           error_ = std::current_exception();
         }

@@ -1,0 +1,80 @@
+// Layer norm over the last dim.
+#include "kernels/cuda/device/layer_norm.h"
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/rows.h"
+
+namespace spn::kernels::cuda {
+namespace {
+
+// Vectors in one piece: the kernels index w, b and the statistics directly.
+void check_rows(const View& x, std::initializer_list<const View*> same, std::initializer_list<const View*> vectors) {
+  check(x.ndim() >= 1 && x.is_contiguous(), "layer_norm", "expected contiguous rows, got {} with strides {}",
+        x.shape.str(), x.strides.str());
+  for (const View* v : same)
+    check(!*v || (v->shape == x.shape && v->is_contiguous()), "layer_norm", "expected a contiguous {}, got {}",
+          x.shape.str(), v->shape.str());
+  for (const View* v : vectors)
+    check(!*v || (v->ndim() == 1 && v->dim(0) == x.dim(-1) && v->is_contiguous()), "layer_norm",
+          "expected a contiguous [{}], got {} with strides {}", x.dim(-1), v->shape.str(), v->strides.str());
+}
+
+// Parameters are of the rows' dtype, or f32 beside bf16 rows.
+template <class F>
+void visit(DType rows, DType parameters, F&& f) {
+  if (rows == DType::bf16 && parameters == DType::f32) return f(bf16{}, float{});
+  check(rows == parameters, "layer_norm", "expected parameters in {} (or f32 beside bf16), got {}", name_of(rows),
+        name_of(parameters));
+  visit_float(rows, "layer_norm", [&](auto e) { f(e, e); });
+}
+
+template <class T, class W>
+void forward(const LayerNormFwd& a) {
+  using C = compute_t<T>;
+  const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
+  visit_rows<T>("layer_norm", n, {&a.x, &a.y, &a.w, &a.b}, [&]<class L>(int threads, int per_block) {
+    launch(layer_norm_rows<T, W, L>, blocks_of_rows(rows, per_block), dim3(static_cast<unsigned>(threads)), 0, stream(),
+           a.x.ptr<T>(), a.w.ptr<W>(), a.b.ptr<W>(), a.y.ptr<T>(), a.mean.ptr<C>(), a.rstd.ptr<C>(), rows,
+           static_cast<int>(n), static_cast<C>(a.eps));
+  });
+}
+
+template <class T, class W>
+void backward(const LayerNormBwd& a) {
+  using C = compute_t<T>;
+  const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
+  const bool params = a.dw || a.db;
+  visit_rows<T>("layer_norm", n, {&a.x, &a.dy, &a.dx, &a.w}, [&]<class L>(int threads, int per_block) {
+    // each block leaves sums of 2 n: as many blocks as are resident at once, each with an equal share of the rows
+    const dim3 grid = blocks_of_rows(rows, per_block, std::max(1, kResident<T, L> / threads));
+    C* sums = params ? scratch_of<C>(Scratch::kernel, static_cast<std::size_t>(2 * n) * grid.x) : nullptr;
+    const bool by_warps = std::is_same_v<typename L::Group, WarpGroup>;
+    launch(layer_norm_bwd_rows<T, W, L>, grid, dim3(static_cast<unsigned>(threads)),
+           params && by_warps ? static_cast<std::size_t>(n) * sizeof(C) : 0, stream(), a.x.ptr<T>(), a.w.ptr<W>(),
+           a.mean.ptr<C>(), a.rstd.ptr<C>(), a.dy.ptr<T>(), a.dx ? a.dx.ptr<T>() : nullptr, sums, rows,
+           static_cast<int>(n));
+    if (params)
+      launch(layer_norm_join<C, W>, grid_for(2 * n, kWarp), dim3(kBlock), 0, stream(), sums,
+             a.dw ? a.dw.ptr<W>() : nullptr, a.db ? a.db.ptr<W>() : nullptr, static_cast<std::int64_t>(grid.x),
+             static_cast<int>(n));
+  });
+}
+
+}  // namespace
+
+void layer_norm_fwd(const LayerNormFwd& a) {
+  check_rows(a.x, {&a.y}, {&a.w, &a.b});
+  if (a.x.numel() == 0) return;
+  visit(a.x.dtype, a.w.dtype, [&](auto x, auto w) { forward<decltype(x), decltype(w)>(a); });
+}
+
+void layer_norm_bwd(const LayerNormBwd& a) {
+  check_rows(a.x, {&a.dy, &a.dx}, {&a.w, &a.dw, &a.db});
+  if (a.x.numel() == 0) {
+    for (const View* v : {&a.dw, &a.db})
+      if (*v && v->numel() != 0) copy({.value = 0, .x = {}, .y = *v});
+    return;
+  }
+  visit(a.x.dtype, a.w.dtype, [&](auto x, auto w) { backward<decltype(x), decltype(w)>(a); });
+}
+
+}  // namespace spn::kernels::cuda

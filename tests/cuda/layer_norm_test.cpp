@@ -1,0 +1,119 @@
+// Layer norm against the CPU: rows of a warp, of a block and streamed, parameters in f32 beside bf16 rows.
+#include "tests/cuda/twin.h"
+
+namespace spn::kernels {
+namespace {
+
+using test::random;
+
+// Off and on 16 bytes; registers of a warp (few, many), of a block, and beyond them.
+constexpr std::int64_t kLengths[] = {1, 7, 8, 31, 33, 64, 257, 264, 1000, 1024, 1032, 3001, 8200};
+
+struct Types {
+  DType rows, parameters;
+};
+constexpr Types kTypes[] = {
+    {DType::f32, DType::f32}, {DType::bf16, DType::bf16}, {DType::bf16, DType::f32}, {DType::f64, DType::f64}};
+DType statistics(DType t) { return t == DType::bf16 ? DType::f32 : t; }
+
+class CudaLayerNorm : public test::Twin {
+ protected:
+  void forward(const Types& t, const Shape& shape, double low = -1, double high = 1) {
+    const std::int64_t n = shape[shape.ndim() - 1], rows = n == 0 ? 0 : shape.numel() / n;
+    const Tensor x = random(shape, 1, t.rows, low, high), w = random({n}, 2, t.parameters, 0.5, 1.5),
+                 b = random({n}, 3, t.parameters);
+    compare_all(
+        [&](const auto& at, const std::vector<Tensor>& out) {
+          run<&Table::layer_norm_fwd>(
+              {.x = at(x), .w = at(w), .b = at(b), .y = out[0], .mean = out[1], .rstd = out[2]});
+        },
+        {{shape, t.rows, 16}, {{rows}, statistics(t.rows), 4}, {{rows}, statistics(t.rows), 16}});
+  }
+  // want: which of dx, dw, db.
+  void backward(const Types& t, const Shape& shape, int want = 7) {
+    const std::int64_t n = shape[shape.ndim() - 1], rows = n == 0 ? 0 : shape.numel() / n;
+    const Tensor x = random(shape, 1, t.rows), dy = random(shape, 4, t.rows),
+                 w = random({n}, 2, t.parameters, 0.5, 1.5);
+    Tensor y = Tensor::empty(shape, t.rows), mean = Tensor::empty({rows}, statistics(t.rows)),
+           rstd = Tensor::empty({rows}, statistics(t.rows));
+    run<&Table::layer_norm_fwd>({.x = x, .w = w, .b = w, .y = y, .mean = mean, .rstd = rstd});
+    if (n == 1) rstd.fill(1.5);  // 300 by the formula: nothing but rounding would be compared
+    std::vector<Out> outs;
+    if ((want & 1) != 0) outs.push_back({shape, t.rows, 16});
+    if ((want & 2) != 0) outs.push_back({{n}, t.parameters, 4 * rows});
+    if ((want & 4) != 0) outs.push_back({{n}, t.parameters, 4 * rows});
+    compare_all(
+        [&](const auto& at, const std::vector<Tensor>& out) {
+          const Tensor xs = at(x), ws = at(w), ms = at(mean), rs = at(rstd), gs = at(dy);  // must outlive the call
+          LayerNormBwd a{.x = xs, .w = ws, .mean = ms, .rstd = rs, .dy = gs};
+          std::size_t next = 0;
+          if ((want & 1) != 0) a.dx = out[next++];
+          if ((want & 2) != 0) a.dw = out[next++];
+          if ((want & 4) != 0) a.db = out[next++];
+          run<&Table::layer_norm_bwd>(a);
+        },
+        outs);
+  }
+};
+
+TEST_F(CudaLayerNorm, Forward) {
+  for (const Types& t : kTypes)
+    for (const std::int64_t n : kLengths) forward(t, {n < 1000 ? 9 : 5, n});
+}
+
+TEST_F(CudaLayerNorm, MeansFarFromZero) {
+  for (const std::int64_t n : {257, 1024, 8200}) forward(kTypes[0], {3, n}, 29, 31);
+}
+
+TEST_F(CudaLayerNorm, Backward) {
+  for (const Types& t : kTypes)
+    for (const std::int64_t n : kLengths) backward(t, {n < 1000 ? 9 : 5, n});
+}
+
+TEST_F(CudaLayerNorm, MoreRowsThanTheGridHas) {
+  for (const Types& t : kTypes)
+    for (const std::int64_t n : {5, 64}) {
+      forward(t, {3, 97, n});
+      backward(t, {3, 97, n});
+    }
+}
+
+TEST_F(CudaLayerNorm, AbsentGradients) {
+  for (const Types& t : {kTypes[0], kTypes[2]})
+    for (const std::int64_t n : {33, 64, 2048})
+      for (const int want : {1, 2, 4, 6}) backward(t, {11, n}, want);
+}
+
+TEST_F(CudaLayerNorm, NoRowsGiveNoGradient) {
+  for (const Types& t : kTypes) {
+    forward(t, {0, 8});
+    backward(t, {0, 8});
+  }
+}
+
+// Rows that begin off 16 bytes are streamed.
+TEST_F(CudaLayerNorm, Unaligned) {
+  const Tensor x = random({4 * 64 + 1}, 1, DType::f32), w = random({64}, 2, DType::f32),
+               b = random({64}, 3, DType::f32);
+  compare_all(
+      [&](const auto& at, const std::vector<Tensor>& out) {
+        run<&Table::layer_norm_fwd>({.x = at(x).narrow(0, 1, 256).reshape({4, 64}),
+                                     .w = at(w),
+                                     .b = at(b),
+                                     .y = out[0],
+                                     .mean = out[1],
+                                     .rstd = out[2]});
+      },
+      {{{4, 64}, DType::f32, 16}, {{4}, DType::f32, 4}, {{4}, DType::f32, 16}});
+}
+
+TEST_F(CudaLayerNorm, RefusesGapsAndOtherTypes) {
+  const Tensor x = random({4, 8}, 1, DType::f32).to(test::kGpu), w = random({8}, 2, DType::f64).to(test::kGpu),
+               s = Tensor::empty({4}, DType::f32, test::kGpu);
+  EXPECT_THROW(run<&Table::layer_norm_fwd>({.x = x, .w = w, .b = w, .y = x, .mean = s, .rstd = s}), Error);
+  const Tensor t = random({8, 4}, 1, DType::f32).to(test::kGpu).transpose(0, 1), v = w.to(DType::f32);
+  EXPECT_THROW(run<&Table::layer_norm_fwd>({.x = t, .w = v, .b = v, .y = x, .mean = s, .rstd = s}), Error);
+}
+
+}  // namespace
+}  // namespace spn::kernels
