@@ -44,7 +44,8 @@ struct L2NormBwd {
   auto views() const { return std::array{&y, &rnorm, &dy, &dx}; }
 };
 
-// loss[i] = logsumexp(x[i,:]) − x[i, target[i]]; target i64 [rows]; lse [rows] is saved.
+// loss[i] = logsumexp(x[i,:]) − x[i, target[i]]; target i64 [rows]; lse [rows] is saved. A target that is no class
+// throws on the CPU; CUDA kernels are queued before anybody has read it and give NaN, forward and backward.
 struct CrossEntropyFwd {
   View x, target, loss, lse;
   auto views() const { return std::array{&x, &target, &loss, &lse}; }

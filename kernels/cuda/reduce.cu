@@ -44,7 +44,7 @@ bool steps_aligned(const Strided<N>& s, int pack) {
 
 // y [outer, columns] from partial [outer, parts, columns].
 template <class Y, bool is_max>
-void join_parts(const double* partial, Y* y, Columns s, double scale) {
+void join_parts(const double* partial, Y* y, ColumnSplit s, double scale) {
   Strided<2> outer = s.outer;  // dense in partial, as it is in y
   i64 dense = s.parts * s.columns;
   for (int d = outer.dims - 1; d >= 0; --d) {
@@ -66,7 +66,7 @@ void join_parts(const double* partial, Y* y, Columns s, double scale) {
 
 template <class T, class Y, bool is_max>
 void columns(const T* x, Y* y, const Strided<2>& kept, const Strided<1>& rows, double scale) {
-  Columns s;
+  ColumnSplit s;
   s.outer = kept;
   const int in = --s.outer.dims;
   s.columns = kept.extent[in];
@@ -119,7 +119,7 @@ void rows(const T* x, Y* y, const Strided<2>& kept, const Strided<1>& run, doubl
   else
     go(reduce_rows<T, Y, is_max, BlockGroup, 0>, grid, threads);
   if (partial == nullptr) return;
-  Columns s;
+  ColumnSplit s;
   s.outer = kept;
   s.columns = 1;
   s.parts = parts;

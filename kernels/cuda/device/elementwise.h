@@ -103,7 +103,8 @@ __device__ inline void put(void* p, DType t, std::int64_t i, V v) {
   }
 }
 // Any dtype to any: slow and small; x null: y = value.
-inline __global__ void copy_any(void* y, DType to, const void* x, DType from, Strided<2> s, double value) {
+[[maybe_unused]] static __global__ void copy_any(void* y, DType to, const void* x, DType from, Strided<2> s,
+                                                 double value) {
   for (std::int64_t i = global_thread(); i < s.numel; i += all_threads()) {
     std::int64_t at[2];
     s.offsets(i, at);

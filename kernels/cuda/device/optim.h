@@ -49,8 +49,8 @@ struct UpdateScalars {
   bool finite, first;
 };
 // rates [3]: learning rate, weight decay, number of this update; nobody has looked whether that is at least 1.
-inline __global__ void read_rates(const double* rates, const double* squares, double max_norm, double beta1,
-                                  double beta2, UpdateScalars* out) {
+[[maybe_unused]] static __global__ void read_rates(const double* rates, const double* squares, double max_norm,
+                                                   double beta1, double beta2, UpdateScalars* out) {
   const double norm = sqrt(squares[0]), t = rates[2];
   out->lr = rates[0];
   out->weight_decay = rates[1];
@@ -177,7 +177,8 @@ __device__ inline double squares_of(const T* p, bool packs, std::int64_t begin, 
   }
   return sum;
 }
-inline __global__ void squares_of_tensors(const __grid_constant__ TensorTable<1> table, double* partial) {
+[[maybe_unused]] static __global__ void squares_of_tensors(const __grid_constant__ TensorTable<1> table,
+                                                           double* partial) {
   for (std::int64_t chunk = blockIdx.x; chunk < table.first[table.count]; chunk += gridDim.x) {
     const int i = table.tensor_of(chunk);
     const std::int64_t begin = (chunk - table.first[i]) * kTensorChunk, far = begin + kTensorChunk;
@@ -196,7 +197,7 @@ inline __global__ void squares_of_tensors(const __grid_constant__ TensorTable<1>
   }
 }
 // One block.
-inline __global__ void join_squares(const double* partial, std::int64_t n, double* out) {
+[[maybe_unused]] static __global__ void join_squares(const double* partial, std::int64_t n, double* out) {
   double sum = 0;
   for (std::int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += partial[i];
   sum = block_reduce(sum, Sum{}, 0.0);

@@ -81,14 +81,14 @@ __global__ void reduce_rows(const T* x, Y* y, double* partial, Strided<2> kept, 
 
 // Columns of x side by side, V adjacent ones a thread: `lanes` threads abreast, the others of the block below them on
 // further rows. Blocks share the rows where there are few columns: partial [outer, parts, columns].
-struct Columns {
+struct ColumnSplit {
   Strided<2> outer;  // strides of x and y
   Strided<1> rows;
   std::int64_t columns = 0, y_step = 1, parts = 1, share = 0, blocks = 1;  // blocks: of columns
   int lanes = 1;
 };
 template <class T, class Y, bool is_max, int V>
-__global__ void reduce_columns(const T* x, Y* y, double* partial, Columns s, double scale) {
+__global__ void reduce_columns(const T* x, Y* y, double* partial, ColumnSplit s, double scale) {
   using C = compute_t<T>;
   SPN_SHARED(double, sums, 256 * V);
   const Fold<is_max> fold;
