@@ -97,7 +97,8 @@ void gather_facts(PairFacts& f, dist::Comm& comm) {
   f.all_cluster = gathered(f.cluster);
 }
 
-ContrastiveResult contrastive(const Var& x, const Var& y, const Var& scale, const PairFacts& facts, dist::Comm& comm) {
+ContrastiveResult contrastive(const Var& x, const Var& y, const Var& scale, const PairFacts& facts, dist::Comm& comm,
+                              DType products) {
   check(x && x.ndim() == 2 && x.dim(0) > 0 && x.dim(1) > 0, "contrastive", "expected x of shape [n, d], got {}",
         x ? x.shape().str() : "nothing");
   check_dims("contrastive", "y", y, {x.dim(0), x.dim(1)});
@@ -123,6 +124,7 @@ ContrastiveResult contrastive(const Var& x, const Var& y, const Var& scale, cons
                                 .scale = scale,
                                 .first_row = first,
                                 .rule = rule_of(facts),
+                                .products = products,
                                 .row_lse = row_lse,
                                 .positive = positive,
                                 .row_above = row_above,
@@ -146,8 +148,8 @@ ContrastiveResult contrastive(const Var& x, const Var& y, const Var& scale, cons
   if (comm.size() > 1) comm.all_reduce(shares);
 
   const Var loss = record("contrastive", mine, {x, y, scale},
-                          [queries, keys, scale = scale.value(), row_lse, col_lse, facts, first, each, n, &comm](
-                              const Tensor& dy, Grads& g) {
+                          [queries, keys, scale = scale.value(), row_lse, col_lse, facts, first, each, n, products,
+                           &comm](const Tensor& dy, Grads& g) {
                             const Tensor dkeys = g.wants(1) ? Tensor::empty_like(keys) : Tensor();
                             const Tensor dscale = g.wants(2) ? Tensor::empty({1}, DType::f64, keys.device()) : Tensor();
                             run<&Table::contrastive_bwd>({.x = queries,
@@ -159,6 +161,7 @@ ContrastiveResult contrastive(const Var& x, const Var& y, const Var& scale, cons
                                                           .mul = each,
                                                           .first_row = first,
                                                           .rule = rule_of(facts),
+                                                          .products = products,
                                                           .dx = g.contiguous(0),
                                                           .dy = dkeys,
                                                           .dscale = dscale});

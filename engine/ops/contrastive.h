@@ -26,8 +26,10 @@ struct ContrastiveResult {
 
 // x, y [n,d]: unit rows of this rank (every rank the same n); scale [1] = 1/τ, a var (learnable) or constant.
 // ℓ = ½ (mean_i CE(S[i,:], i) + mean_j CE(S[:,j], j)), S = scale · X Yᵀ over all ranks' rows. fp32 (f64 in tests).
-// Communication: all-gather of y, all-reduce of column statistics, reduce-scatter of dy.
-ContrastiveResult contrastive(const Var& x, const Var& y, const Var& scale, const PairFacts& facts, dist::Comm& comm);
+// Communication: all-gather of y, all-reduce of column statistics, reduce-scatter of dy. products: bf16 allows a device
+// to round what it multiplies (kernels/args/contrastive.h).
+ContrastiveResult contrastive(const Var& x, const Var& y, const Var& scale, const PairFacts& facts, dist::Comm& comm,
+                              DType products = DType::f32);
 
 // The same by dense composition (B × B logits): the reference of the tests.
 ContrastiveResult contrastive_dense(const Var& x, const Var& y, const Var& scale, const PairFacts& facts,

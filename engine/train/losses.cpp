@@ -15,7 +15,8 @@ Losses contrastive_losses(const models::StAlign& model, const std::vector<Var>& 
   Losses out;
   for (int t = 0; t < 3; ++t) {
     const auto& target = models::kTargets[t];
-    const auto r = ops::contrastive(unit[target.x], unit[target.y], model.inverse_temperature(t), facts, group);
+    const auto r =
+        ops::contrastive(unit[target.x], unit[target.y], model.inverse_temperature(t), facts, group, options.products);
     const Var share = ops::affine(r.loss, weight[t] / groups);
     out.total = out.total ? ops::add(out.total, share) : share;
     out.value[static_cast<std::size_t>(t)] = r.total;

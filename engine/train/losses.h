@@ -12,6 +12,7 @@ struct LossOptions {
   double alpha = 0.3, beta = 0.3;  // weights of spot and niche; cross has the rest
   kernels::Negatives negatives = kernels::Negatives::all;
   double exclude_radius_um = 0;
+  DType products = DType::f32;  // bf16: a device may round what the logits are multiplied from
 };
 
 struct Losses {

@@ -20,6 +20,7 @@ Trainer::Trainer(models::StAlign& model, optim::Optimizer& optimizer, dist::Comm
   const LossOptions& l = options.loss;
   if (!(l.alpha >= 0 && l.beta >= 0 && l.alpha + l.beta <= 1))
     fail_usage("pretrain", "expected alpha, beta >= 0 with alpha + beta <= 1, got {} and {}", l.alpha, l.beta);
+  if (options_.compute == DType::bf16) options_.loss.products = DType::bf16;
   if (options_.micro_batch == 0) options_.micro_batch = rank_batch;
   if (options_.micro_batch < 0 || rank_batch % options_.micro_batch != 0)
     fail_usage("pretrain", "--micro-batch: expected a divisor of a rank's batch ({}), got {}", rank_batch,

@@ -25,11 +25,15 @@ struct NegativeRule {
 // row_lse[i] = logsumexp_j S[i,j]; positive[i] = S[i, first_row + i]; row_above[i]: the largest S of the row that is
 // not a positive; col_lse[j], col_above[j]: the same over this rank's rows of column j, to be merged over ranks (−inf
 // where nothing counts). Statistics are f64.
+//
+// products, for x and y in f32: bf16 allows a device to round x, y and G to bf16 before they are multiplied (sums,
+// logits, statistics and results stay f32 or better). The CPU multiplies in f32 either way.
 struct ContrastiveFwd {
   View x, y;   // [rows,d], [cols,d], contiguous, f32 or f64
   View scale;  // [1] of x's dtype: 1/τ
   std::int64_t first_row = 0;
   NegativeRule rule;
+  DType products = DType::f32;
   View row_lse, positive, row_above, col_lse, col_above;
   auto views() const { return std::array{&x, &y, &scale, &row_lse, &positive, &row_above, &col_lse, &col_above}; }
 };
@@ -44,6 +48,7 @@ struct ContrastiveBwd {
   double mul = 1;
   std::int64_t first_row = 0;
   NegativeRule rule;
+  DType products = DType::f32;
   View dx, dy, dscale;
   auto views() const { return std::array{&x, &y, &scale, &row_lse, &col_lse, &dloss, &dx, &dy, &dscale}; }
 };

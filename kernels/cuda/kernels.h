@@ -62,7 +62,7 @@ void gather_rows(const GatherRows&);
 void scatter_add_rows(const ScatterAddRows&);
 // image.cu
 void image_embed(const ImageEmbed&);
-// contrastive_fwd.cpp, contrastive_bwd.cpp
+// contrastive_fwd.cu, contrastive_bwd.cu
 void contrastive_fwd(const ContrastiveFwd&);
 void contrastive_bwd(const ContrastiveBwd&);
 // optim.cu
