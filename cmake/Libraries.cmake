@@ -16,7 +16,7 @@ target_compile_options(spn_kernels PRIVATE -march=${SPN_CPU_ARCH} $<$<CONFIG:Rel
                        -fno-math-errno -fno-trapping-math)
 
 if(SPN_HAVE_CUDA)
-  file(GLOB cuda_kernels CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/kernels/cuda/*.cu")
+  file(GLOB cuda_kernels CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/kernels/cuda/*.cu" "${CMAKE_SOURCE_DIR}/kernels/ladder/*.cu")
   file(GLOB_RECURSE cuda_hosts CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/kernels/cuda/*.cpp")
   get_target_property(kernel_sources spn_kernels SOURCES)
   list(FILTER kernel_sources EXCLUDE REGEX "no_cuda.cpp$")

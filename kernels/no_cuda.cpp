@@ -1,6 +1,8 @@
 // The only stub: a build without the CUDA backend has no CUDA table.
 #include "kernels/devices.h"
+#include "kernels/ladder/ladder.h"
 #include "kernels/table.h"
+#include "kernels/timing.h"
 
 namespace spn::kernels {
 const Table* cuda_table() { return nullptr; }
@@ -10,4 +12,6 @@ std::vector<std::string> cuda_device_names() { return {}; }
 std::string cuda_versions() { return "CUDA not in this build"; }
 void allow_tf32(bool) {}
 std::int64_t cuda_free_bytes() { return 0; }
+double cuda_seconds(const std::function<void()>&) { fail("timing", "no CUDA backend in this build"); }
+std::span<const Rung> rungs_of(std::string_view) { return {}; }
 }  // namespace spn::kernels

@@ -1,6 +1,6 @@
 // bench: timed parts, each a JSON line and a table. `bench step`: the training step; `bench part`: one
 // encoder; `bench loss`: the contrastive
-// loss; `bench loader`: reading a pack.
+// loss; `bench loader`: reading a pack; `bench kernels`: rungs of a kernel.
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include "kernels/profile.h"
 #include "kernels/table.h"
 #include "launch/bench/profile.h"
+#include "launch/cli/bench_kernels.h"
 #include "launch/cli/bench_loader.h"
 #include "launch/cli/bench_loss.h"
 #include "launch/cli/bench_part.h"
@@ -131,8 +132,11 @@ struct Bench {
   const char* name;
   int (*run)(dist::Comm&, const std::vector<std::string>&);
 };
-constexpr Bench kBenches[] = {
-    {"step", bench_step}, {"part", run_bench_part}, {"loss", run_bench_loss}, {"loader", run_bench_loader}};
+constexpr Bench kBenches[] = {{"step", bench_step},
+                              {"part", run_bench_part},
+                              {"loss", run_bench_loss},
+                              {"loader", run_bench_loader},
+                              {"kernels", run_bench_kernels}};
 
 }  // namespace
 

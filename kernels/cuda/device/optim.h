@@ -2,6 +2,8 @@
 // cost as much as one large, and each element is read and written once.
 #pragma once
 
+#include <cmath>
+
 #include "kernels/cuda/device/rows.h"
 #include "kernels/math/optim.h"
 
@@ -51,12 +53,12 @@ struct UpdateScalars {
 // rates [3]: learning rate, weight decay, number of this update; nobody has looked whether that is at least 1.
 [[maybe_unused]] static __global__ void read_rates(const double* rates, const double* squares, double max_norm,
                                                    double beta1, double beta2, UpdateScalars* out) {
-  const double norm = sqrt(squares[0]), t = rates[2];
+  const double norm = std::sqrt(squares[0]), t = rates[2];
   out->lr = rates[0];
   out->weight_decay = rates[1];
   out->grad_scale = clip_scale(norm, max_norm);
-  out->correction1 = 1 - pow(beta1, t);
-  out->root2 = sqrt(1 - pow(beta2, t));
+  out->correction1 = 1 - std::pow(beta1, t);
+  out->root2 = std::sqrt(1 - std::pow(beta2, t));
   out->finite = norm <= 1.7976931348623157e308;  // neither infinite nor NaN
   out->first = !(t > 1);
 }
@@ -84,7 +86,7 @@ struct AdamWUpdate {
     const T g = grad * c.scale;
     m += c.new1 * (g - m);
     v = v * c.beta2 + c.new2 * g * g;
-    w = w * c.keep - c.rate * (m / (sqrt(v) / c.root2 + c.eps));
+    w = w * c.keep - c.rate * (m / (std::sqrt(v) / c.root2 + c.eps));
   }
 };
 template <class T>
@@ -199,6 +201,7 @@ __device__ inline double squares_of(const T* p, bool packs, std::int64_t begin, 
 // One block.
 [[maybe_unused]] static __global__ void join_squares(const double* partial, std::int64_t n, double* out) {
   double sum = 0;
+#pragma unroll 8
   for (std::int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += partial[i];
   sum = block_reduce(sum, Sum{}, 0.0);
   if (threadIdx.x == 0) out[0] = sum;

@@ -10,8 +10,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/core/stopwatch.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/devices.h"
+#include "kernels/timing.h"
 #include "tests/support/emulator/emulator.h"
 #include "tests/support/emulator/guarded.h"
 
@@ -22,7 +24,8 @@ int g_graphs = 0;
 
 struct Memory {
   std::unordered_map<void*, std::unique_ptr<emulator::Guarded>> blocks;
-  // given back while a step is captured or can be replayed: a replay may write them, so they stay until no graph is left
+  // given back while a step is captured or can be replayed: a replay may write them, so they stay until no graph is
+  // left
   std::vector<std::unique_ptr<emulator::Guarded>> kept;
   MemoryStats stats;
 };
@@ -126,4 +129,9 @@ std::vector<std::string> cuda_device_names() { return {"emulated on the host"}; 
 std::string cuda_versions() { return "CUDA emulated on the host"; }
 void allow_tf32(bool) {}
 std::int64_t cuda_free_bytes() { return std::int64_t{1} << 30; }
+double cuda_seconds(const std::function<void()>& work) {
+  const Stopwatch watch;
+  work();
+  return watch.seconds();
+}
 }  // namespace spn::kernels

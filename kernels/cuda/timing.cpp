@@ -1,0 +1,53 @@
+// kernels/timing.h on a GPU.
+#include "kernels/timing.h"
+
+#include <cuda_runtime.h>
+
+#include "kernels/cuda/context.h"
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/status.h"
+
+namespace spn::kernels {
+namespace {
+
+struct Event {
+  Event() { cuda::expect(cudaEventCreate(&e), "timing"); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  ~Event() { cudaEventDestroy(e); }
+  cudaEvent_t e = nullptr;
+};
+
+// Twice the L2 cache, overwritten before each measurement.
+struct Flush {
+  Flush() {
+    cuda::stream();  // opens the device
+    int device = 0, l2 = 0;
+    cuda::expect(cudaGetDevice(&device), "timing");
+    cuda::expect(cudaDeviceGetAttribute(&l2, cudaDevAttrL2CacheSize, device), "timing");
+    bytes = 2 * static_cast<std::size_t>(l2);
+    p = cuda::alloc(bytes);
+  }
+  Flush(const Flush&) = delete;
+  Flush& operator=(const Flush&) = delete;
+  ~Flush() { cuda::release(p, bytes); }
+  std::size_t bytes = 0;
+  void* p = nullptr;
+};
+
+}  // namespace
+
+double cuda_seconds(const std::function<void()>& work) {
+  const Flush flush;
+  const Event start, end;
+  cuda::expect(cudaMemsetAsync(flush.p, 0, flush.bytes, cuda::stream()), "timing");
+  cuda::expect(cudaEventRecord(start.e, cuda::stream()), "timing");
+  work();
+  cuda::expect(cudaEventRecord(end.e, cuda::stream()), "timing");
+  cuda::expect(cudaEventSynchronize(end.e), "timing");
+  float ms = 0;
+  cuda::expect(cudaEventElapsedTime(&ms, start.e, end.e), "timing");
+  return static_cast<double>(ms) * 1e-3;
+}
+
+}  // namespace spn::kernels

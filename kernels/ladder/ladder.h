@@ -1,0 +1,62 @@
+// A ladder: one kernel's work from naive to fast, each rung a function over the same views. The last rung is always the
+// table's entry itself, so that what is timed is what ships. `spotniche bench kernels` checks every rung against the
+// CPU's entry and times it; tests/cuda/ladder_test.cpp checks them in the emulator. How to add one: docs/how/kernel.md.
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "engine/core/view.h"
+
+namespace spn::kernels {
+
+// A view that the work takes, in the order in which `shipped` and the rungs expect them.
+struct Operand {
+  enum class Use { in, out, in_out };  // read, written, or both: what its bytes count
+  const char* name = "";
+  Use use = Use::in;
+  DType dtype = DType::f32;
+  Shape shape;
+  double low = -1, high = 1;   // of its random values …
+  std::vector<double> values;  // … or these
+  std::int64_t terms = 1;      // that a result adds up, for the tolerance
+};
+
+using Views = std::span<const View>;
+
+struct Rung {
+  const char* name;
+  void (*run)(Views);  // contiguous views on the device, as `operands` asked for
+};
+
+struct Ladder {
+  const char* name;   // the entry in the table
+  const char* about;  // sizes, for the report
+  // About that many elements in the largest operand.
+  std::vector<Operand> (*operands)(std::int64_t elements);
+  // Through the table of the views' device.
+  void (*shipped)(Views);
+};
+
+// Every ladder: kernels/ladder/ladders.cpp.
+std::span<const Ladder> ladders();
+// Its rungs below the shipped one, naive first; none in a build without CUDA.
+std::span<const Rung> rungs_of(std::string_view ladder);
+
+// Bytes that the work must move at least: each operand once, or twice where it is read and written.
+inline std::int64_t least_bytes(std::span<const Operand> operands) {
+  std::int64_t bytes = 0;
+  for (const Operand& o : operands)
+    bytes += (o.use == Operand::Use::in_out ? 2 : 1) * o.shape.numel() * static_cast<std::int64_t>(size_of(o.dtype));
+  return bytes;
+}
+
+// Ladders and their rungs, by family file.
+extern const Ladder kLayerNormFwdLadder, kLayerNormBwdLadder;  // layer_norm.cpp
+extern const Ladder kAdamWLadder;                              // adamw.cpp
+std::span<const Rung> layer_norm_fwd_rungs();                  // layer_norm.cu
+std::span<const Rung> layer_norm_bwd_rungs();
+std::span<const Rung> adamw_rungs();  // adamw.cu
+
+}  // namespace spn::kernels

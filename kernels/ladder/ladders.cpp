@@ -1,0 +1,11 @@
+// All ladders, in the order of the report.
+#include "kernels/ladder/ladder.h"
+
+namespace spn::kernels {
+
+std::span<const Ladder> ladders() {
+  static const Ladder all[] = {kLayerNormFwdLadder, kLayerNormBwdLadder, kAdamWLadder};
+  return all;
+}
+
+}  // namespace spn::kernels
