@@ -48,9 +48,13 @@ if(SPN_HAVE_CUDA)
       list(APPEND CMAKE_CUDA_ARCHITECTURES 100)     # B200, and code that later ones translate
     endif()
   endif()
-  set(CMAKE_CUDA_STANDARD 20)
   if(SPN_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
     set(CMAKE_CUDA_COMPILER_LAUNCHER ${SPN_CCACHE})
   endif()
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # one runtime a process: NCCL and cuDNN bring the shared one
   enable_language(CUDA)
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc has it since 12.0
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+  endif()
 endif()
