@@ -32,7 +32,7 @@ file(GLOB cuda_tests CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/cuda/*_test.cp
 if(NOT SPN_SANITIZE)  # the emulator switches stacks, which AddressSanitizer cannot follow; it has guard pages of its own
   add_subdirectory(tests/support/emulator)
   add_executable(test_cuda_emulated ${cuda_tests})
-  target_link_libraries(test_cuda_emulated PRIVATE spn_cuda_emulated spn_test_support)
+  target_link_libraries(test_cuda_emulated PRIVATE spn_cuda_emulated spn_cli spn_test_support)
   target_include_directories(test_cuda_emulated PRIVATE tests/support/emulator)
   add_test(NAME cuda_emulated COMMAND test_cuda_emulated)
   set_tests_properties(cuda_emulated PROPERTIES LABELS unit TIMEOUT 1800)
@@ -40,7 +40,7 @@ endif()
 if(SPN_HAVE_CUDA)
   list(REMOVE_ITEM cuda_tests ${CMAKE_SOURCE_DIR}/tests/cuda/emulator_test.cpp)  # of the emulator itself
   add_executable(test_cuda ${cuda_tests} tests/cuda/on_gpu.cpp)
-  target_link_libraries(test_cuda PRIVATE spn_test_support)
+  target_link_libraries(test_cuda PRIVATE spn_cli spn_test_support)
   add_test(NAME cuda COMMAND test_cuda)
   set_tests_properties(cuda PROPERTIES LABELS gpu TIMEOUT 1800)
 endif()

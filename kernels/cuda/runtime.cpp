@@ -1,5 +1,6 @@
 // The device of this process: opened once, one compute stream, memory in stream order, scratch, captured steps.
 #include <cuda_runtime.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include <array>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/pool.h"
+#include "kernels/cuda/range.h"
 #include "kernels/cuda/status.h"
 #include "kernels/devices.h"
 
@@ -85,6 +87,9 @@ Gpu& gpu() {
 
 }  // namespace
 
+Range::Range(const char* name) { nvtxRangePushA(name); }
+Range::~Range() { nvtxRangePop(); }
+
 Stream stream() { return gpu().stream; }
 void* native_stream() { return gpu().stream; }
 int multiprocessors() { return gpu().properties.multiProcessorCount; }
@@ -113,6 +118,8 @@ void release(void* p, std::size_t) noexcept { gpu().pools.give(p); }
 
 void transfer(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
+  if (gpu().capturing)  // a host address would be refused here, and must be: a replay would read it again
+    return expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, gpu().stream), "transfer");
   cudaPointerAttributes a{}, b{};
   expect(cudaPointerGetAttributes(&a, to), "transfer");
   expect(cudaPointerGetAttributes(&b, from), "transfer");

@@ -12,6 +12,7 @@
 
 #include "engine/core/stopwatch.h"
 #include "kernels/cuda/kernels.h"
+#include "kernels/cuda/range.h"
 #include "kernels/devices.h"
 #include "kernels/timing.h"
 #include "tests/support/emulator/emulator.h"
@@ -51,6 +52,9 @@ bool device_holds(const void* p) {
   return false;
 }
 }  // namespace
+
+Range::Range(const char*) {}
+Range::~Range() = default;
 
 Stream stream() { return nullptr; }
 int multiprocessors() { return 3; }  // few, so that grids stride
