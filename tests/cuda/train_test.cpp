@@ -74,7 +74,7 @@ Ran train(const How& how) {
   for (std::int64_t s = 0; s < how.steps; ++s) {
     Batch batch = make_batch(c, how.rows, s);
     if (how.poison && s == 3) batch.niche_gene.data<float>()[0] = INFINITY;
-    const StepReport r = trainer.step(batch, {1e-3 * static_cast<double>(s + 1), 0.04, 1.0});
+    const StepReport r = trainer.step(batch, {1e-4 * static_cast<double>(s + 1), 0.04, 1.0});
     EXPECT_EQ(r.skipped, how.poison && s == 3);
     ran.losses.push_back(r.loss);
     ran.norms.push_back(r.grad_norm);

@@ -60,16 +60,26 @@ Stream stream() { return nullptr; }
 int multiprocessors() { return 3; }  // few, so that grids stride
 
 void* scratch(Scratch user, std::size_t bytes) {
-  static std::array<std::unique_ptr<emulator::Guarded>, static_cast<std::size_t>(Scratch::count)> held;
-  auto& mine = held[static_cast<std::size_t>(user)];
-  check(!mine || mine->edges_intact(), "emulator", "a kernel wrote outside its scratch memory");
-  if (mine && (emulator::recording() || g_graphs > 0)) {  // a replay needs what was there when it was captured
-    check(bytes <= mine->size(), "scratch",
-          "a captured step needs {} bytes of scratch and has {}; run a plain step first", bytes, mine->size());
-    return mine->data();
+  struct Held {
+    std::unique_ptr<emulator::Guarded> now;    // as large as was asked for, so that it ends at its page
+    std::unique_ptr<emulator::Guarded> fixed;  // of captured steps: as large as plain steps ever needed
+    std::size_t largest = 0;
+  };
+  static std::array<Held, static_cast<std::size_t>(Scratch::count)> all;
+  Held& held = all[static_cast<std::size_t>(user)];
+  for (const auto* memory : {&held.now, &held.fixed})
+    check(!*memory || (*memory)->edges_intact(), "emulator", "a kernel wrote outside its scratch memory");
+  if (emulator::recording()) {
+    check(bytes <= held.largest, "scratch",
+          "a captured step needs {} bytes of scratch and has {}; run a plain step first", bytes, held.largest);
+    if (!held.fixed || (held.fixed->size() < held.largest && g_graphs == 0))
+      held.fixed = std::make_unique<emulator::Guarded>(held.largest);
+    check(bytes <= held.fixed->size(), "scratch", "a second graph needs more scratch than the first");
+    return held.fixed->data();
   }
-  mine = std::make_unique<emulator::Guarded>(bytes);
-  return mine->data();
+  held.largest = std::max(held.largest, bytes);
+  held.now = std::make_unique<emulator::Guarded>(bytes);
+  return held.now->data();
 }
 
 void* alloc(std::size_t bytes) {
