@@ -43,6 +43,12 @@ if(SPN_CUDA)  # AUTO is true
 endif()
 if(SPN_HAVE_CUDA)
   if(NOT CMAKE_CUDA_ARCHITECTURES)
+    execute_process(COMMAND nvidia-smi -L RESULT_VARIABLE no_gpu OUTPUT_QUIET ERROR_QUIET)
+    if(no_gpu EQUAL 0)
+      set(CMAKE_CUDA_ARCHITECTURES native)  # a third of the compilation; a bundle names its own
+    endif()
+  endif()
+  if(NOT CMAKE_CUDA_ARCHITECTURES)
     set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real)  # A100, H100 and H200
     if(CUDAToolkit_VERSION VERSION_GREATER_EQUAL 12.8)
       list(APPEND CMAKE_CUDA_ARCHITECTURES 100)     # B200, and code that later ones translate

@@ -92,6 +92,13 @@ if [ "$slow" = 1 ]; then
   finish
 fi
 tests "$BUILD" release '^(unit|data|dist|cli)$'
+if [ ! -d "$BUILD/CMakeFiles/spn_cuda.dir" ]; then
+  skip "compilation of the CUDA backend: nvcc, cuDNN or NCCL was not found (its kernels were tested on the host)"
+elif nvidia-smi -L >/dev/null 2>&1; then
+  tests "$BUILD" gpu '^gpu$'
+else
+  skip "tests on a GPU: none here (its kernels were compiled, and tested on the host)"
+fi
 
 if [ "$sanitizers" = 1 ]; then
   say "Sanitizers"
