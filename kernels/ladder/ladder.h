@@ -21,6 +21,7 @@ struct Operand {
   double low = -1, high = 1;   // of its random values …
   std::vector<double> values;  // … or these
   std::int64_t terms = 1;      // that a result adds up, for the tolerance
+  DType worked = dtype;        // in: f32 for an f64 result of f32 work, held to f32's tolerance
 };
 
 using Views = std::span<const View>;
@@ -57,6 +58,12 @@ extern const Ladder kLayerNormFwdLadder, kLayerNormBwdLadder;  // layer_norm.cpp
 extern const Ladder kAdamWLadder;                              // adamw.cpp
 std::span<const Rung> layer_norm_fwd_rungs();                  // layer_norm.cu
 std::span<const Rung> layer_norm_bwd_rungs();
-std::span<const Rung> adamw_rungs();  // adamw.cu
+std::span<const Rung> adamw_rungs();                               // adamw.cu
+extern const Ladder kBatchNormStatsLadder, kBatchNormApplyLadder;  // batch_norm.cpp
+extern const Ladder kContrastiveFwdLadder, kContrastiveBwdLadder;  // contrastive.cpp
+std::span<const Rung> batch_norm_stats_rungs();                    // batch_norm.cu
+std::span<const Rung> batch_norm_apply_rungs();
+std::span<const Rung> contrastive_fwd_rungs();  // contrastive.cu
+std::span<const Rung> contrastive_bwd_rungs();
 
 }  // namespace spn::kernels

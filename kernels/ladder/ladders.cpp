@@ -4,7 +4,9 @@
 namespace spn::kernels {
 
 std::span<const Ladder> ladders() {
-  static const Ladder all[] = {kLayerNormFwdLadder, kLayerNormBwdLadder, kAdamWLadder};
+  static const Ladder all[] = {kLayerNormFwdLadder,   kLayerNormBwdLadder,   kAdamWLadder,
+                               kBatchNormStatsLadder, kBatchNormApplyLadder, kContrastiveFwdLadder,
+                               kContrastiveBwdLadder};
   return all;
 }
 
