@@ -8,7 +8,7 @@
 
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/kernels.h"
-#include "kernels/cuda/pool.h"
+#include "kernels/cuda/memory_pools.h"
 #include "kernels/cuda/range.h"
 #include "kernels/cuda/status.h"
 #include "kernels/devices.h"

@@ -1,4 +1,4 @@
-#include "kernels/cuda/pool.h"
+#include "kernels/cuda/memory_pools.h"
 
 #include <algorithm>
 #include <bit>

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <set>
 
-#include "kernels/cuda/pool.h"
+#include "kernels/cuda/memory_pools.h"
 
 namespace spn::kernels::cuda {
 namespace {
