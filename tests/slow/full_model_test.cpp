@@ -185,11 +185,11 @@ TEST(FullModelParts, GeneEncoderFusionAndHead) {
   }
 }
 
-// Relative distances of the losses from the reference's, of the first steps. change: to its weights before they are
+// Relative distances of the losses from PyTorch's in double, of the first steps. change: to its weights before they are
 // read.
-std::vector<double> off_by_step(const Reference& reference, std::size_t steps,
+std::vector<double> off_by_step(const Reference& reference, std::size_t steps, DType dtype,
                                 const std::function<void(std::map<std::string, Tensor>&)>& change = {}) {
-  models::StAlign model(config("st_align"), 1);
+  models::StAlign model(config("st_align"), std::nullopt, {}, dtype);
   auto weights = reference.weights("");
   if (change) change(weights);
   model.registry().load(weights, "reference");
@@ -199,7 +199,8 @@ std::vector<double> off_by_step(const Reference& reference, std::size_t steps,
   train::TrainerOptions options;
   options.augment_flips = false;
   options.augment_stain = 0;
-  constexpr std::int64_t kBatch = 8, kBatches = 4;
+  options.compute = dtype;
+  constexpr std::int64_t kBatch = 4, kBatches = 4;
   train::Trainer trainer(model, *optimizer, *self, options, kBatch);
   const auto want = reference["losses"].to_vector<double>();
   const double rate = reference["rate"].item(), decay = reference["decay"].item();
@@ -209,38 +210,51 @@ std::vector<double> off_by_step(const Reference& reference, std::size_t steps,
     train::Batch b;
     b.step = static_cast<std::int64_t>(step);
     b.spot_image = reference[name + "spot_image"];
-    b.niche_image = reference[name + "niche_image"];
-    b.spot_gene = reference[name + "spot_gene"];
-    b.niche_gene = reference[name + "niche_gene"];
+    b.niche_feature = reference[name + "niche_feature"].to(dtype);
+    b.spot_gene = reference[name + "spot_gene"].to(dtype);
+    b.niche_gene = reference[name + "niche_gene"].to(dtype);
     off.push_back(std::abs(trainer.step(b, {rate, decay, 0}).loss - want[step]) / want[step]);
   }
   return off;
 }
 
+double largest(const std::vector<double>& v) { return *std::max_element(v.begin(), v.end()); }
+
+// 1e-4 after 20 steps in double. In fp32 no two programs are that near: through a random ResNet-50 with batch
+// statistics of a few images the rounding of single values grows (docs/numerics.md), and AdamW steps by a gradient's
+// sign; so fp32 may be as far from double as three times PyTorch's own fp32 is by then.
 TEST(FullModelParts, TwentySteps) {
-  SPN_FIND_PYTHON(python, "torch, safetensors");
+  SPN_FIND_PYTHON(python, "torch, timm, safetensors");
   constexpr double kTolerance = 1e-4;
   const Reference reference(python, "steps");
-  const auto want = reference["losses"].to_vector<double>();
-  const auto off = off_by_step(reference, want.size());
-  ASSERT_EQ(off.size(), 20U);
+  const auto want = reference["losses"].to_vector<double>(), single = reference["losses.fp32"].to_vector<double>();
+  ASSERT_EQ(want.size(), 20U);
+  const auto off = off_by_step(reference, want.size(), DType::f64);
   for (std::size_t step = 0; step < off.size(); ++step)
     EXPECT_TRUE(off[step] <= kTolerance) << "step " << step << " of loss " << want[step] << ": " << off[step];
-  fmt::print("losses {:.6f} to {:.6f}; at most {:.2g} apart, relative\n", want.front(), want.back(),
-             *std::max_element(off.begin(), off.end()));
+  fmt::print("losses {:.6f} to {:.6f}; in double at most {:.2g} apart, relative\n", want.front(), want.back(),
+             largest(off));
   EXPECT_LT(want.back(), want.front());
+
+  const auto off32 = off_by_step(reference, want.size(), DType::f32);
+  double theirs = 0, ours = 0;  // the largest so far
+  for (std::size_t step = 0; step < off32.size(); ++step) {
+    theirs = std::max(theirs, std::abs(single[step] - want[step]) / want[step]);
+    ours = std::max(ours, off32[step]);
+    EXPECT_TRUE(ours <= std::max(kTolerance, 3 * theirs)) << "step " << step << ": " << ours << ", PyTorch " << theirs;
+  }
+  fmt::print("in fp32 at most {:.2g} from PyTorch's double; PyTorch's own fp32 {:.2g}\n", ours, theirs);
 
   // What a part that is wrong by 1 % does to the losses of 3 steps: the tolerance sees it. Every second value, for
   // norms after it undo a factor of all.
-  const auto wrong = off_by_step(reference, 3, [](auto& weights) {
+  const auto wrong = off_by_step(reference, 3, DType::f32, [](auto& weights) {
     Tensor& w = weights.at("niche_image.tokens.weight");
     auto values = w.template to_vector<float>();
     for (std::size_t i = 0; i < values.size(); i += 2) values[i] *= 1.01F;
     w = Tensor::from(values, w.shape());
   });
-  const double seen = *std::max_element(wrong.begin(), wrong.end());
-  fmt::print("niche_image.tokens.weight wrong by 1 %: {:.2g} apart\n", seen);
-  EXPECT_GT(seen, kTolerance);
+  fmt::print("niche_image.tokens.weight wrong by 1 %: {:.2g} apart\n", largest(wrong));
+  EXPECT_GT(largest(wrong), kTolerance);
 }
 
 }  // namespace
