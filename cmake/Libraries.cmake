@@ -28,7 +28,7 @@ if(SPN_HAVE_CUDA)
   # fmt checks its format strings while compiling, in ways that nvcc does not follow
   target_compile_options(spn_cuda PRIVATE
     $<$<COMPILE_LANGUAGE:CUDA>:-DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1 --expt-relaxed-constexpr -lineinfo -Werror=all-warnings
-                               -Xcompiler=-Wall,-Wextra,-Wno-psabi>
+                               -Xcompiler=-Wall,-Wextra,-Wno-psabi,-Wno-missing-field-initializers>
     $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Werror -Wno-missing-field-initializers>)
   target_sources(spn_kernels PRIVATE $<TARGET_OBJECTS:spn_cuda>)
   target_link_libraries(spn_kernels PRIVATE CUDA::cudart CUDA::cublasLt ${CUDNN_LIBRARY})

@@ -1,6 +1,8 @@
-// Fused attention: a warp a head where sequences are as short as this model's, tiles through shared memory beyond.
+// Fused attention: a warp a head where sequences are as short as this model's, tiles through shared memory beyond;
+// long sequences forward are products (attention_products.cu).
 #include <algorithm>
 
+#include "kernels/cuda/attention_products.h"
 #include "kernels/cuda/device/attention_short.h"
 #include "kernels/cuda/device/attention_tiled.h"
 #include "kernels/cuda/kernels.h"
@@ -125,6 +127,7 @@ void backward(const AttentionBwd& a, AttentionSizes z) {
 void attention_fwd(const AttentionFwd& a) {
   const AttentionSizes z = sizes_of(a.q, a.k, a.v, a.o, a.lse);
   if (z.batch * z.heads * z.tq * z.width == 0) return;
+  if (attention_by_products(a)) return;
   visit_float(a.q.dtype, "attention", [&](auto e) { forward<decltype(e)>(a, z); });
 }
 

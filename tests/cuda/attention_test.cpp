@@ -90,9 +90,14 @@ TEST_F(CudaAttention, TiledSequences) {
       both(c, t, {});
 }
 
+TEST_F(CudaAttention, LongSequencesAreProducts) {
+  for (const DType t : {DType::f32, DType::bf16})
+    for (const Case& c : {Case{3, 2, 64, 64, 8}, Case{2, 1, 70, 300, 24}, Case{1, 3, 100, 65, 16}}) both(c, t, {});
+}
+
 TEST_F(CudaAttention, DropoutDropsWhatTheCpuDrops) {
   for (const DType t : test::kFloats)
-    for (const Case& c : {Case{3, 2, 8, 8, 64}, Case{2, 3, 5, 7, 8}, Case{2, 2, 35, 50, 16}})
+    for (const Case& c : {Case{3, 2, 8, 8, 64}, Case{2, 3, 5, 7, 8}, Case{2, 2, 35, 50, 16}, Case{1, 2, 70, 90, 16}})
       both(c, t, {.seed = 5, .step = 3, .layer = 11, .first_sample = 1000, .p = 0.3});
 }
 
