@@ -29,7 +29,7 @@ using bench::median;
 using Json = nlohmann::ordered_json;
 
 // Random pixels and expression: the step's time does not depend on values.
-train::Batch random_batch(const models::Config& c, std::int64_t rows, std::int64_t first) {
+train::Batch random_batch(const models::Config& c, bool features, std::int64_t rows, std::int64_t first) {
   PhiloxStream rng(1, RandomUse::test, static_cast<std::uint64_t>(first));
   const auto pixels = [&](std::int64_t px) {
     std::vector<std::uint8_t> v(static_cast<std::size_t>(rows * px * px * 3));
@@ -44,7 +44,10 @@ train::Batch random_batch(const models::Config& c, std::int64_t rows, std::int64
   train::Batch b;
   b.first_sample = first;
   b.spot_image = pixels(c.spot_image_px);
-  b.niche_image = pixels(c.niche_image_px);
+  if (features)
+    b.niche_feature = genes(c.vit_width);
+  else
+    b.niche_image = pixels(c.niche_image_px);
   b.spot_gene = genes(c.spot_gene_width);
   b.niche_gene = genes(c.genes);
   b.slide = Tensor::zeros({rows}, DType::i32);
@@ -57,7 +60,7 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
   PretrainOptions o;
   o.steps = 20;
   std::int64_t warm_up = 5;
-  bool profile = false;
+  bool profile = false, features = false;
   Options options(
       "bench step",
       "Times training steps on random data: everything but reading. Options as of pretrain that matter here.");
@@ -65,6 +68,7 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
   options.add("warm-up", &warm_up, "steps before them");
   options.add("global-batch", &o.global_batch, "pairs a step over all ranks");
   options.add("micro-batch", &o.micro_batch, "pairs a rank embeds at once, 0: all");
+  options.add("features", &features, "cached features of the frozen ViT in place of niche images");
   options.add("batch-norm", &o.batch_norm, "sync, local or frozen");
   o.precision.add_to(options);
   o.device.add_to(options);
@@ -74,13 +78,15 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
   if (!options.parse(args, std::cout)) return exit_ok;
   o.check(world.size());
   o.model.validate();
+  if (features && !o.model.vit_frozen)
+    fail_usage("bench", "--features: expected a model with --vit-frozen, got one that trains its niche image encoder");
   const int threads = settle_threads();
   o.device.open(world, o.precision);
   models::StAlign model(o.model, o.seed, o.device.device());
   const auto optimizer = o.make_optimizer(model);
   const std::int64_t rows = o.global_batch / world.size();
   train::Trainer trainer(model, *optimizer, o.device.comm(world), o.trainer(), rows);
-  train::Batch batch = random_batch(o.model, rows, rows * world.rank());
+  train::Batch batch = random_batch(o.model, features, rows, rows * world.rank());
   std::vector<double> seconds, forward, backward, comm, update;
   for (std::int64_t step = 0; step < warm_up + o.steps; ++step) {
     if (step == warm_up && profile) kernels::profile_start();
@@ -104,6 +110,7 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
                   {"cuda_graph", o.cuda_graph},
                   {"precision", o.precision.name},
                   {"global_batch", o.global_batch},
+                  {"features", features},
                   {"parameters", model.registry().count()},
                   {"steps", o.steps},
                   {"step_s", s},

@@ -47,8 +47,9 @@ Faults inspect_one(const std::string& path, bool verify, std::ostream& out) {
 std::vector<std::string> take_files(const std::vector<std::string>& args, std::vector<std::string>& files) {
   std::vector<std::string> rest;
   for (std::size_t i = 0; i < args.size(); ++i) {
-    const bool value_of_key = i > 0 && (args[i - 1] == "--config" || args[i - 1] == "--model" ||
-                                        args[i - 1] == "--batch" || args[i - 1] == "--precision");
+    const bool value_of_key =
+        i > 0 && (args[i - 1] == "--config" || args[i - 1] == "--model" || args[i - 1] == "--batch" ||
+                  args[i - 1] == "--precision" || args[i - 1] == "--against");
     if (!args[i].empty() && args[i][0] != '-' && !value_of_key)
       files.push_back(args[i]);
     else
@@ -81,6 +82,11 @@ int run_inspect(dist::Comm& world, const std::vector<std::string>& args) {
   options.add("precision", &precision, "with --model: of activations");
   options.choices("precision", {"fp32", "bf16"});
   options.add("json", &json, "with --model: one JSON object");
+  std::string against;
+  options.add(
+      "against", &against,
+      "another .h5ad: prints how far its embeddings are from FILE's; exit status 3 when they are not of the same "
+      "spots");
   options.add("verify", &verify, "read everything and check it; exit status 3 when something is not whole");
   if (!options.parse(keys, std::cout)) return exit_ok;
   if (!model.empty()) {
@@ -96,6 +102,11 @@ int run_inspect(dist::Comm& world, const std::vector<std::string>& args) {
     for (const std::string& file : files) try {
         const Faults faults = inspect_one(file, verify, std::cout);
         for (const std::string& f : faults) std::cout << "  NOT WHOLE   " << f << "\n";
+        if (!against.empty()) {
+          const Faults differ = compare_h5ad(file, against, std::cout);
+          for (const std::string& f : differ) std::cout << "  DIFFERENT   " << f << "\n";
+          if (!differ.empty()) status = exit_data;
+        }
         if (verify && faults.empty()) std::cout << "  verified    whole\n";
         if (!faults.empty()) status = exit_data;
         std::cout << std::flush;

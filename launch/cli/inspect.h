@@ -14,6 +14,8 @@ using Faults = std::vector<std::string>;
 
 Faults inspect_pack(const std::string& path, bool verify, std::ostream& out);
 Faults inspect_h5ad(const std::string& path, bool verify, std::ostream& out);
+// The largest difference of each obsm matrix from the other file's; faults where they do not hold the same things.
+Faults compare_h5ad(const std::string& path, const std::string& other, std::ostream& out);
 Faults inspect_safetensors(const std::string& path, bool verify, std::ostream& out);
 Faults inspect_checkpoint(const std::string& folder, bool verify, std::ostream& out);
 // A .cfg of configs/model, a checkpoint folder or a config.json: parts, FLOPs, memory; as a table or one JSON object.

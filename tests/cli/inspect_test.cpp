@@ -41,6 +41,32 @@ data::H5ad made_h5ad() {
   return c;
 }
 
+TEST(Inspect, AgainstAnother) {
+  test::TempFolder folder;
+  const std::string a = folder / "a.h5ad", b = folder / "b.h5ad";
+  const auto against = [&](const std::string& other) {
+    return test::run_binary("inspect '" + a + "' --against '" + other + "'");
+  };
+  data::H5ad made = made_h5ad();
+  data::write_h5ad(a, made);
+  expect_says(against(a), exit_ok, {"obsm['X_spotniche']", "largest difference 0\n"});
+  made.obsm["X_spotniche"].f32[3] += 0.25F;
+  data::write_h5ad(b, made);
+  expect_says(against(b), exit_ok, {"largest difference 0.25 at row 1"});
+  made.obsm["X_spotniche"].f32[4] = std::nanf("");
+  data::write_h5ad(b, made);
+  expect_says(against(b), exit_ok, {"largest difference nan at row 2"});
+  made = made_h5ad();
+  made.obsm["X_more"] = made.obsm["X_spotniche"];
+  data::write_h5ad(b, made);
+  expect_says(against(b), exit_data, {"DIFFERENT", "a.h5ad has no obsm['X_more']"});
+  made = made_h5ad();
+  made.obs_names[2] = "s_9";
+  data::write_h5ad(b, made);
+  expect_says(against(b), exit_data, {"DIFFERENT", "holds other spots"});
+  expect_says(against(folder / "none.h5ad"), exit_data, {"none.h5ad"});
+}
+
 TEST(Inspect, Pack) {
   test::TempFolder folder;
   test::write_pack(test::world(), folder / "a.h5", plan());

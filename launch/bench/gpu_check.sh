@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# On a machine with a GPU, from an unpacked bundle (or a checkout with a build): all GPU tests, sanitizers, ranks, loss
+# curves, embeddings, then the benchmarks beside PyTorch. Ends with "N passed, N failed, N skipped". docs/how/gpu.md.
+# usage: ./gpu_check.sh [--device cuda|cpu] [--small] [--minutes 10] [--only PART,PART] [--output DIR] [--bin DIR]
+#   --only    parts: tests memcheck racecheck ranks curve graph embed loss step32 step224 vit adamw kernels
+#   --output  logs, runs and gpu-check.json (gpu-check)       --bin  where spotniche and the tests lie, without a bundle
+#   --small   tiny sizes: with --device cpu the whole course in seconds, which tries this script and nothing else
+# SPN_PYTHON: a Python with PyTorch for the right-hand column; any Python 3.8 runs the rest.
+set -euo pipefail
+here=$(cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")" && pwd)
+# .../bundle/src/launch/bench: the bundle says where its programs and CUDA's libraries are
+bundle=$(cd "$here/../../.." && pwd)
+if [ -f "$bundle/env.sh" ] && [ -d "$bundle/libexec" ]; then . "$bundle/env.sh"; fi
+if [ "$(id -u)" -eq 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
+export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1
+python=
+for candidate in "${SPN_PYTHON:-}" python3; do
+  if [ -n "$candidate" ] && command -v "$candidate" >/dev/null; then python=$candidate && break; fi
+done
+[ -n "$python" ] || { echo "gpu_check.sh: no python3 here; set SPN_PYTHON to any Python 3.8 or newer" >&2 && exit 1; }
+exec "$python" -u "$here/gpu_check.py" "$@"

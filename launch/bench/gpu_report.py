@@ -1,0 +1,177 @@
+"""What gpu_check.py concludes from, apart from running anything: losses compared, test counts, sanitizer logs, the budget
+of time, the table of figures and its targets, the JSON. Tested by tests/launch/bench/gpu_check_test.py."""
+import json
+import re
+
+LOSSES = ("loss", "loss_spot", "loss_niche", "loss_cross")
+
+
+def read_jsonl(text):
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def compare_losses(a, b, steps, bound):
+    """(problem or "", worst relative difference) of the losses of two runs' metrics.jsonl lines. NaN is a problem."""
+    if len(a) != steps or len(b) != steps:
+        return f"expected {steps} steps of both, got {len(a)} and {len(b)}", None
+    worst = (0.0, 0, "loss")
+    for x, y in zip(a, b):
+        for key in LOSSES:
+            p, q = x.get(key), y.get(key)
+            if p is None or q is None or p != p or q != q:
+                return f"step {x.get('step')}: {key} is {p} and {q}", None
+            worst = max(worst, (abs(p - q) / max(abs(p), abs(q), 1e-30), x.get("step"), key))
+    if not worst[0] <= bound:
+        return f"{worst[2]} of step {worst[1]} differs by {worst[0]:.2g} relative, bound {bound:g}", worst[0]
+    return "", worst[0]
+
+
+def compare_embeddings(text, bound):
+    """(problem, worst difference) from what `inspect --against` printed."""
+    found = re.findall(r"obsm\['(\w+)'\]\s+largest difference (\S+)", text)
+    found = [(key, float(value)) for key, value in found if key != "spatial"]
+    if not found:
+        return "no embeddings were compared", None
+    bad = [f"{key} by {value:g}" for key, value in found if not value <= bound]
+    worst = max((value for _, value in found if value == value), default=None)
+    return (f"embeddings differ: {', '.join(bad)}; bound {bound:g}" if bad else ""), worst
+
+
+def count_tests(text, cut):
+    """(passed, failed, skipped, problem) of a GoogleTest program's output; cut: it was ended before it was done."""
+    passed = len(re.findall(r"^\[       OK \]", text, re.M))
+    failed = len(set(re.findall(r"^\[  FAILED  \] ([\w/]+\.[\w/]+)", text, re.M)))
+    skipped = len(set(re.findall(r"^\[  SKIPPED \] ([\w/]+\.[\w/]+)", text, re.M)))
+    begun = re.search(r"Running (\d+) tests?", text)
+    expected = int(begun[1]) if begun else 0
+    problem = ""
+    if cut:
+        problem = f"ran out of time after {passed + failed + skipped} of {expected} tests"
+    elif expected == 0:
+        problem = "no test ran"
+    elif passed + failed + skipped < expected:
+        problem = f"ended badly after {passed + failed + skipped} of {expected} tests"
+    return passed, failed, skipped, problem
+
+
+def sanitizer_findings(text):
+    """What compute-sanitizer reported, one line each; empty when nothing."""
+    lines = [line[9:].strip() for line in text.splitlines() if line.startswith("=========")]
+    return [s for s in lines if re.match(r"(Invalid |Misaligned|Out-of-range|Program hit|Race reported|Error:|Potential|"
+                                         r"Uninitialized|Barrier error|Unused)", s)]
+
+
+class Budget:
+    """Shares of the time: a part gets its own limit, and no more than what is left; `reserve` seconds stay for what
+    comes after the parts that do not say otherwise."""
+
+    def __init__(self, seconds, now, reserve=0):
+        self.now, self.reserve, self.scale = now, reserve, seconds / 600
+        self.end = now() + seconds
+
+    def left(self):
+        return self.end - self.now()
+
+    def share(self, limit, may_use_reserve):
+        """Seconds for a part that should take `limit` of ten minutes; 0 when it is not worth beginning."""
+        left = self.left() - (0 if may_use_reserve else self.reserve * self.scale)
+        seconds = min(limit * self.scale, left)
+        return seconds if seconds >= min(5, limit * self.scale) * 0.9 else 0
+
+
+# (row, work, unit, floor, higher is better, at least, aim). Targets: ("ratio", x) over PyTorch, ("value", x),
+# ("of_copy", x), ("extra_bytes", x) at most. As in the issue that set them, on one H200.
+TARGETS = {
+    "loss": ("loss, B 32,768, d 1,024", "ms", "11.1 (4 products)", False, [("ratio", 1.0), ("extra_bytes", 1e9)], [("ratio", 2.0)]),
+    "step32": ("step, S 32, cached features", "pairs/s", "41,800 (15 passes)", True, [("ratio", 1.2)],
+               [("ratio", 2.0), ("value", 30000)]),
+    "step224": ("step, S 224, cached features", "images/s", "12,900 (15 passes)", True, [("ratio", 1.0)], [("ratio", 1.3)]),
+    "vit": ("ViT-L/16 encode", "images/s", "6,417", True, [("ratio", 0.9)], [("value", 4800)]),
+    "adamw": ("AdamW, full model", "GB/s", "copy", True, [("of_copy", 0.85)], [("of_copy", 0.92)]),
+}
+KERNEL = ("GB/s", "copy", True, [("of_copy", 0.75)], [("of_copy", 0.90)])
+
+
+def target_of(row):
+    return TARGETS[row] if row in TARGETS else (row.replace("_", " "),) + KERNEL
+
+
+def reached(targets, figure):
+    """True, False, or None when something that is asked for was not measured."""
+    answers = []
+    for kind, bound in targets:
+        value = figure.get(kind)
+        answers.append(None if value is None or value != value else value <= bound if kind == "extra_bytes" else value >= bound)
+    if False in answers:
+        return False
+    return None if None in answers else True
+
+
+def make_figure(row, value, peer, **more):
+    """value and peer in the row's unit; ratio: how many times as fast as PyTorch."""
+    name, unit, floor, higher, at_least, aim = target_of(row)
+    figure = {"row": row, "work": name, "unit": unit, "floor": floor, "value": value, "torch": peer, "ratio": None, **more}
+    if value and peer:
+        figure["ratio"] = value / peer if higher else peer / value
+    figure["reached_least"], figure["reached_aim"] = reached(at_least, figure), reached(aim, figure)
+    return figure
+
+
+def said(targets):
+    words = {"ratio": "{:g} x", "value": "{:,.0f}", "of_copy": "{:.0%} of copy", "extra_bytes": "<= {:.0e} B"}
+    return ", ".join(words[kind].format(bound) for kind, bound in targets)
+
+
+def number(x):
+    return "-" if x is None else f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.3g}"
+
+
+def verdict(figure):
+    if figure["reached_least"] is None:
+        return "?"
+    if not figure["reached_least"]:
+        return "below"
+    return "aim" if figure["reached_aim"] else "at least"
+
+
+def table(figures):
+    rows = [["work", "ours", "PyTorch", "unit", "ratio", "of copy", "at least", "aim", "reached", "floor"]]
+    for f in figures:
+        _, _, _, _, at_least, aim = target_of(f["row"])
+        of_copy = f.get("of_copy")
+        rows.append([f["work"], number(f["value"]), number(f["torch"]), f["unit"],
+                     "-" if f["ratio"] is None else f"{f['ratio']:.2f}", "-" if of_copy is None else f"{of_copy:.0%}",
+                     said(at_least), said(aim), verdict(f), f["floor"]])
+    wide = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(r, wide)).rstrip() for r in rows)
+
+
+def counts(parts):
+    """Parts of several tests count each of them."""
+    total = [0, 0, 0]
+    for p in parts:
+        of = p.get("tests") or [p["status"] == s for s in ("passed", "failed", "skipped")]
+        total = [a + int(b) for a, b in zip(total, of)]
+    return total
+
+
+def last_line(parts):
+    return "{} passed, {} failed, {} skipped".format(*counts(parts))
+
+
+def report(machine, options, parts, figures, seconds):
+    passed, failed, skipped = counts(parts)
+    return {"format": "spotniche-gpu-check", "version": 1, **options, "machine": machine, "parts": parts,
+            "figures": figures, "passed": passed, "failed": failed, "skipped": skipped, "seconds": round(seconds, 1)}
+
+
+def write_json(path, result):
+    """Strict JSON: what is not a number is null, so that any reader takes it."""
+    def clean(x):
+        if isinstance(x, dict):
+            return {k: clean(v) for k, v in x.items()}
+        if isinstance(x, (list, tuple)):
+            return [clean(v) for v in x]
+        return None if isinstance(x, float) and (x != x or x in (float("inf"), float("-inf"))) else x
+
+    path.write_text(json.dumps(clean(result), indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,40 @@
+// `bench step` on cached features, and its refusals. Its figures are of no interest here.
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <regex>
+
+#include "engine/core/check.h"
+#include "tests/support/cli_run.h"
+
+namespace spn::test {
+namespace {
+
+// How often a step calls a kernel, by the table of --profile; 0 when it is not there.
+int calls(const Ran& ran, const std::string& entry) {
+  std::smatch found;
+  return std::regex_search(ran.text, found, std::regex(entry + " .* (\\d+) calls")) ? std::stoi(found[1]) : 0;
+}
+
+TEST(BenchStep, OnFeaturesNicheImagesAreNotEmbedded) {
+  const std::string what =
+      std::string("bench step --profile --steps 1 --warm-up 1 --global-batch 4 --vit-frozen true ") + kSmallModel;
+  const Ran images = run_binary(what), features = run_binary(what + "--features");
+  for (const Ran* ran : {&images, &features}) {
+    ASSERT_EQ(ran->status, exit_ok) << ran->text;
+    const auto j = nlohmann::json::parse(ran->text.substr(0, ran->text.find('\n')));
+    EXPECT_EQ(j["features"], ran == &features);
+    EXPECT_GT(j["pairs_per_s"], 0);
+  }
+  EXPECT_EQ(calls(images, "image_embed"), 2) << images.text;
+  EXPECT_EQ(calls(features, "image_embed"), 1) << features.text;
+}
+
+TEST(BenchStep, FeaturesOfATrainedVitAreRefused) {
+  const Ran ran = run_binary(std::string("bench step --features --steps 1 --global-batch 4 ") + kSmallModel);
+  EXPECT_EQ(ran.status, exit_usage) << ran.text;
+  EXPECT_NE(ran.text.find("--vit-frozen"), std::string::npos) << ran.text;
+}
+
+}  // namespace
+}  // namespace spn::test
