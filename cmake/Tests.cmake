@@ -77,8 +77,11 @@ endforeach()
 
 find_package(Python3 REQUIRED COMPONENTS Interpreter)  # python3
 # The scripts of launch/, as a maintainer runs them.
-add_test(NAME bundle COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/launch/local/bundle_test.py ${CMAKE_BINARY_DIR})
-set_tests_properties(bundle PROPERTIES LABELS cli TIMEOUT 600)
+foreach(script local/bundle bench/gpu_check)
+  get_filename_component(name ${script} NAME)
+  add_test(NAME ${name} COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/launch/${script}_test.py ${CMAKE_BINARY_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS cli TIMEOUT 900)
+endforeach()
 
 # The rules of docs/map.md and of style: plain Python, no dependency.
 foreach(rule rules_test arrows words headers)

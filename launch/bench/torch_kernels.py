@@ -72,9 +72,9 @@ def capture(call, device):
     return graph.replay, ""
 
 
-def copy_gbps(device, mib):
+def copy_gbps(device, size):
     """Bytes read and written a second by a copy of memory: what a kernel that is bound by memory can reach."""
-    a = torch.empty(mib << 20, dtype=torch.int8, device=device)
+    a = torch.empty(size, dtype=torch.int8, device=device)
     b = torch.empty_like(a)
     seconds = statistics.median(Timer(device, 10, 3, cold=False)(lambda: b.copy_(a)))
     return 2 * a.numel() / seconds / 1e9
@@ -137,10 +137,10 @@ def adamw(args, config):
 
 
 class Kernels:
-    """Each method returns (call, bytes that have to move, shape). small: sizes for a test of the script."""
+    """Each method returns (call, bytes that have to move, shape); named and sized as in `spotniche bench kernels`."""
 
     def __init__(self, args):
-        self.device, self.small, self.compile = args.device, args.small, args.compile
+        self.device, self.elements, self.compile = args.device, args.elements, args.compile
         self.dtype = torch.bfloat16 if args.precision == "bf16" else torch.float32
         self.size = self.dtype.itemsize
         if self.compile:
@@ -152,30 +152,32 @@ class Kernels:
         return torch.randn(*shape, device=self.device, dtype=dtype or self.dtype).requires_grad_(grad)
 
     def norm(self, grad):
-        rows, width = (64, 32) if self.small else (32768, 1024)
+        width = 1024
+        rows = max(1, self.elements // width)
         x, w, b = self.rand(rows, width, grad=grad), self.rand(width, grad=grad), self.rand(width, grad=grad)
         return x, w, b, rows * width * self.size
 
-    def layer_norm_forward(self):
+    def layer_norm_fwd(self):
         x, w, b, n = self.norm(False)
         return lambda f=self.compiled(lambda x: F.layer_norm(x, x.shape[1:], w, b)): f(x), 2 * n, list(x.shape)
 
-    def layer_norm_backward(self):
+    def layer_norm_bwd(self):
         x, w, b, n = self.norm(True)
         y = self.compiled(lambda x: F.layer_norm(x, x.shape[1:], w, b))(x)
         dy = torch.randn_like(y)
         return lambda: torch.autograd.grad(y, (x, w, b), dy, retain_graph=True), 3 * n, list(x.shape)
 
     def heads(self, grad):
-        b, h, n, w = (8, 2, 8, 16) if self.small else (4096, 8, 8, 64)
+        h, n, w = 8, 8, 64
+        b = max(1, self.elements // (h * n * w))
         qkv = [self.rand(b, h, n, w, grad=grad) for _ in range(3)]
         return qkv, b * h * n * w * self.size
 
-    def attention_forward(self):
+    def attention_fwd(self):
         qkv, n = self.heads(False)
         return lambda f=self.compiled(F.scaled_dot_product_attention): f(*qkv), 4 * n, list(qkv[0].shape)
 
-    def attention_backward(self):
+    def attention_bwd(self):
         qkv, n = self.heads(True)
         y = self.compiled(F.scaled_dot_product_attention)(*qkv)
         dy = torch.randn_like(y)
@@ -183,7 +185,8 @@ class Kernels:
         return lambda: torch.autograd.grad(y, qkv, dy, retain_graph=True), 7 * n, list(qkv[0].shape)
 
     def image_embed(self):
-        b, px = (4, 16) if self.small else (4096, 32)
+        px = 32
+        b = max(1, self.elements // (3 * px * px))
         image = torch.randint(0, 256, (b, px, px, 3), dtype=torch.uint8, device=self.device)
 
         def embed(image):
@@ -193,7 +196,8 @@ class Kernels:
 
     def batch_norm_apply(self):
         """y = relu(x * scale + shift + residual), as a training step does it after the statistics are known."""
-        b, px, c = (2, 4, 16) if self.small else (1024, 32, 256)
+        px, c = 32, 256
+        b = max(1, self.elements // (c * px * px))
         x, short = (self.rand(b, px, px, c) for _ in range(2))
         scale, shift = self.rand(c, dtype=torch.float32), self.rand(c, dtype=torch.float32)
 
@@ -205,13 +209,13 @@ class Kernels:
     def compiled(self, f):
         return torch.compile(f) if self.compile else f
 
-    NAMES = ("layer_norm_forward", "layer_norm_backward", "attention_forward", "attention_backward", "image_embed",
+    NAMES = ("layer_norm_fwd", "layer_norm_bwd", "attention_fwd", "attention_bwd", "image_embed",
              "batch_norm_apply")
 
 
 def kernels(args):
     """A line a kernel: seconds, bytes a second, and that as a part of a copy's."""
-    copy = copy_gbps(args.device, 1 if args.small else 1024)
+    copy = copy_gbps(args.device, args.elements * 4)
     every = Kernels(args)
     timer = Timer(args.device, args.steps, args.warmup)
     for name in Kernels.NAMES:

@@ -192,7 +192,7 @@ def parse():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--part", choices=["all", "niche_image", "spot_image"], default="all")
     parser.add_argument("--features", action="store_true", help="cached features in place of niche images")
-    parser.add_argument("--small", action="store_true", help="with --work kernels: sizes for a test of the script")
+    parser.add_argument("--elements", type=int, default=1 << 26, help="with --work kernels: of the largest array")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                         help="change a model key (underscores), like spot_image_px=224")
@@ -244,7 +244,7 @@ def main():
     if args.work == "loss":
         print(json.dumps(common(args) | torch_kernels.loss(args)))
     elif args.work == "adamw":
-        copy = torch_kernels.copy_gbps(args.device, 1 if args.small else 1024)
+        copy = torch_kernels.copy_gbps(args.device, args.elements * 4)
         figure = torch_kernels.adamw(args, read_config(args))
         print(json.dumps(common(args) | figure | {"copy_gbps": copy, "of_copy": figure["gbps"] / copy}))
     elif args.work == "kernels":

@@ -20,8 +20,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 case $output in
-  *.tar.xz) pack=(xz -T0 "-${SPN_BUNDLE_LEVEL:-9}" -c) ;;
-  # a window of 128 MiB: the programs hold the same device code, once each
+  # windows of 192 and 128 MiB: the programs hold the same device code, once each
+  *.tar.xz) pack=(xz -T1 "--lzma2=preset=${SPN_BUNDLE_LEVEL:-9},dict=192MiB" -c) ;;
   *.tar.zst) pack=(zstd -q -T0 --long=27 "-${SPN_BUNDLE_LEVEL:-19}" -c) ;;
   *) die "expected OUTPUT.tar.xz or OUTPUT.tar.zst, got ${output:-nothing}; --help says more" ;;
 esac
