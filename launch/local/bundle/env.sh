@@ -52,8 +52,8 @@ $("${SPN_PYTHON:-python3}" -c '
 import glob, sys
 for folder in sys.path:
     for lib in sorted(glob.glob(folder + "/nvidia/*/lib")):
-        print(lib)' 2>/dev/null)
-$(ls -d /usr/local/cuda/lib64 /usr/local/cuda-*/lib64 2>/dev/null)
+        print(lib)' 2>/dev/null || :)
+$(ls -d /usr/local/cuda/lib64 /usr/local/cuda-*/lib64 2>/dev/null || :)
 /usr/lib/x86_64-linux-gnu
 /usr/lib64"
   SPN_CUDA_LIBRARIES=

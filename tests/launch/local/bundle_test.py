@@ -71,7 +71,7 @@ def enter(root):
     """The command that runs another one in that root, or None and why not. The mounts end with their namespace."""
     mounts = " && ".join(f"mount --rbind /{d} '{root}/{d}'" for d in ("proc", "dev", "sys"))
     # an empty environment: nothing of the caller's leads out
-    inside = f"{mounts} && exec env -i PATH=/nowhere \"$(command -v chroot)\" '{root}' \"$@\""
+    inside = f"PATH=$PATH:/usr/sbin:/sbin && {mounts} && exec env -i PATH=/nowhere \"$(command -v chroot)\" '{root}' \"$@\""
     why = []
     for unshare in (["unshare", "-m"], ["unshare", "-r", "-m"]):
         command = unshare + ["sh", "-c", inside, "enter"]
