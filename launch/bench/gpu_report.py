@@ -89,6 +89,7 @@ TARGETS = {
     "vit": ("ViT-L/16 encode", "images/s", "6,417", True, [("ratio", 0.9)], [("value", 4800)]),
     "adamw": ("AdamW, full model", "GB/s", "copy", True, [("of_copy", 0.85)], [("of_copy", 0.92)]),
 }
+KERNELS = ("layer_norm_fwd", "layer_norm_bwd", "attention_fwd", "attention_bwd", "image_embed", "batch_norm_apply", "adamw")
 KERNEL = ("GB/s", "copy", True, [("of_copy", 0.75)], [("of_copy", 0.90)])
 
 
