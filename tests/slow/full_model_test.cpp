@@ -220,12 +220,12 @@ std::vector<double> off_by_step(const Reference& reference, std::size_t steps, D
 
 double largest(const std::vector<double>& v) { return *std::max_element(v.begin(), v.end()); }
 
-// 1e-4 after 20 steps in double. In fp32 no two programs are that near: through a random ResNet-50 with batch
-// statistics of a few images the rounding of single values grows (docs/numerics.md), and AdamW steps by a gradient's
-// sign; so fp32 may be as far from double as three times PyTorch's own fp32 is by then.
+// 1e-6 over 20 steps in double. In fp32 no two programs stay near: through a random ResNet-50 with batch statistics of
+// a few images the rounding of single values grows (docs/numerics.md), and AdamW steps by a gradient's sign; so fp32
+// may be as far from double as three times PyTorch's own fp32 is over the same steps.
 TEST(FullModelParts, TwentySteps) {
   SPN_FIND_PYTHON(python, "torch, timm, safetensors");
-  constexpr double kTolerance = 1e-4;
+  constexpr double kTolerance = 1e-6;
   const Reference reference(python, "steps");
   const auto want = reference["losses"].to_vector<double>(), single = reference["losses.fp32"].to_vector<double>();
   ASSERT_EQ(want.size(), 20U);
@@ -237,24 +237,25 @@ TEST(FullModelParts, TwentySteps) {
   EXPECT_LT(want.back(), want.front());
 
   const auto off32 = off_by_step(reference, want.size(), DType::f32);
-  double theirs = 0, ours = 0;  // the largest so far
-  for (std::size_t step = 0; step < off32.size(); ++step) {
-    theirs = std::max(theirs, std::abs(single[step] - want[step]) / want[step]);
-    ours = std::max(ours, off32[step]);
-    EXPECT_TRUE(ours <= std::max(kTolerance, 3 * theirs)) << "step " << step << ": " << ours << ", PyTorch " << theirs;
-  }
-  fmt::print("in fp32 at most {:.2g} from PyTorch's double; PyTorch's own fp32 {:.2g}\n", ours, theirs);
+  std::vector<double> theirs;
+  for (std::size_t step = 0; step < want.size(); ++step)
+    theirs.push_back(std::abs(single[step] - want[step]) / want[step]);
+  fmt::print("in fp32 at most {:.2g} from PyTorch's double; PyTorch's own fp32 {:.2g}\n", largest(off32),
+             largest(theirs));
+  EXPECT_TRUE(largest(off32) <= 3 * largest(theirs)) << largest(off32) << ", PyTorch " << largest(theirs);
+  for (std::size_t step = 0; step < 3; ++step)  // before rounding has grown
+    EXPECT_TRUE(off32[step] <= 1e-4) << "step " << step << ": " << off32[step];
 
   // What a part that is wrong by 1 % does to the losses of 3 steps: the tolerance sees it. Every second value, for
   // norms after it undo a factor of all.
-  const auto wrong = off_by_step(reference, 3, DType::f32, [](auto& weights) {
+  const auto wrong = off_by_step(reference, 3, DType::f64, [](auto& weights) {
     Tensor& w = weights.at("niche_image.tokens.weight");
     auto values = w.template to_vector<float>();
     for (std::size_t i = 0; i < values.size(); i += 2) values[i] *= 1.01F;
     w = Tensor::from(values, w.shape());
   });
   fmt::print("niche_image.tokens.weight wrong by 1 %: {:.2g} apart\n", largest(wrong));
-  EXPECT_GT(largest(wrong), kTolerance);
+  EXPECT_GT(largest(wrong), 10 * kTolerance);
 }
 
 }  // namespace
