@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <thread>
 
 #include "engine/core/stopwatch.h"
@@ -19,6 +20,7 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr double kStartLimit = 300;  // seconds to find the other ranks' GPUs
+constexpr double kEndLimit = 10;     // and to part from them
 
 void must(cudaError_t status, const char* where) {
   if (status != cudaSuccess) fail(where, "CUDA: {}", cudaGetErrorString(status));
@@ -67,7 +69,9 @@ class Link {
       while (!ending_) {
         std::this_thread::sleep_for(100ms);
         ncclResult_t state = ncclSuccess;
-        if (ncclCommGetAsyncError(comm_, &state) != ncclSuccess || state == ncclSuccess || state == ncclInProgress)
+        const std::unique_lock lock(mutex_, std::try_to_lock);  // the other thread is queueing, and looks itself
+        if (!lock || ncclCommGetAsyncError(comm_, &state) != ncclSuccess || state == ncclSuccess ||
+            state == ncclInProgress)
           continue;
         failed_ = state;
         ncclCommAbort(comm_);
@@ -81,18 +85,28 @@ class Link {
     ending_ = true;
     watch_.join();
     if (failed_ != ncclSuccess) return;
-    ncclCommFinalize(comm_);
-    ncclCommDestroy(comm_);
+    ncclResult_t state = ncclCommFinalize(comm_);
+    for (const Stopwatch watch; state == ncclInProgress && watch.seconds() < kEndLimit; std::this_thread::yield())
+      if (ncclCommGetAsyncError(comm_, &state) != ncclSuccess) break;
+    if (state == ncclSuccess)
+      ncclCommDestroy(comm_);
+    else
+      ncclCommAbort(comm_);
   }
 
   // Queues one operation and waits until NCCL has taken it.
   template <class F>
   void queue(const char* where, F&& f) {
+    const std::lock_guard lock(mutex_);
+    check_health(where);
+    must(f(comm_), where, comm_);
+    settle(where);
+  }
+
+  void check_health(const char* where) const {
     if (failed_ != ncclSuccess)
       fail(where, "NCCL lost another rank or a link ({}); the job must be started again from its last checkpoint",
            ncclGetErrorString(failed_));
-    must(f(comm_), where, comm_);
-    settle(where);
   }
 
  private:
@@ -112,6 +126,7 @@ class Link {
 
   int rank_;
   ncclComm_t comm_ = nullptr;
+  std::mutex mutex_;  // communicators are not for two threads at once
   std::atomic<bool> ending_ = false;
   std::atomic<ncclResult_t> failed_ = ncclSuccess;
   std::thread watch_;
@@ -225,6 +240,7 @@ class Nccl final : public Comm {
   }
 
   void barrier() override { host_.barrier(); }
+  void check_health() override { link_->check_health("nccl"); }
   double blocked_seconds() const override { return host_.blocked_seconds(); }
   std::unique_ptr<Comm> split(int color) override {
     return std::make_unique<Nccl>(nullptr, host_.split(color), compute_);

@@ -54,7 +54,8 @@ struct GradSync::Impl {
       slots[i].copy_from(grad);
     else
       slots[i].fill(0);
-    flags[i].fill(grad ? 1 : 0);
+    // on a device only the first step's are read, and a fill is a launch
+    if (brought.empty() || flags[i].device().type == DeviceType::cpu) flags[i].fill(grad ? 1 : 0);
     parameters[i].clear_grad();  // the bucket has it: no second copy of all gradients at the end of backward
     in_place[i] = true;
     reducer->arrived(layout.slots[i].bucket);

@@ -20,7 +20,11 @@ const kernels::BatchClock* Staging::clock() const {
 }
 
 void Staging::upload(const Tensor& from, Tensor& to) const {
-  if (!to) to = Tensor::empty(from.shape(), from.dtype(), device_);
+  if (!to) {
+    to = Tensor::empty(from.shape(), from.dtype(), device_);
+    // its memory may have been another tensor's a moment ago, whom kernels still read: uploads do not wait for them
+    kernels::table_for(device_).sync();
+  }
   check(to.shape() == from.shape() && to.dtype() == from.dtype(), "batch",
         "expected {} {} as in the first step, got {} {}", name_of(to.dtype()), to.shape().str(), name_of(from.dtype()),
         from.shape().str());

@@ -105,8 +105,15 @@ StepReport Trainer::step(const optim::StepArgs& args, const std::function<void()
   const double blocked_before = world_.blocked_seconds() + negatives_.comm->blocked_seconds();
   staging_.take();
   optimizer_.set_rates(args);
+  const auto check_ranks = [&] {
+    world_.check_health();
+    negatives_.comm->check_health();
+  };
+  check_ranks();
   graph_.run([&] { run(args.clip_norm, report); });
   if (meanwhile) meanwhile();
+  kernels::table_for(options_.device).sync();
+  check_ranks();  // the sums of a step that lost a rank are no sums
   const optim::StepResult update = optimizer_.finish();
 
   std::vector<double> values = values_.to_vector<double>();

@@ -66,7 +66,13 @@ void* Pools::from_system(std::size_t size) {
   return p;
 }
 
+void Pools::trim() {
+  const std::lock_guard lock(mutex_);
+  drop_cached();
+}
+
 std::size_t Pools::drop_cached() {
+  if (pool_ != 0) return 0;  // giving back waits for the device, which a capture forbids
   std::size_t dropped = 0;
   for (auto& [key, cached] : free_) {
     if (key.first != 0) continue;  // a graph writes its blocks again

@@ -28,6 +28,8 @@ class Pools {
   MemoryStats stats();
   void reset_peak();
 
+  // Gives back what the common pool holds for nobody.
+  void trim();
   // From begin to end, take() serves the new pool, whose number end() returns; blocks given back go to the pool they
   // came from, whenever that is.
   void begin_pool();

@@ -160,6 +160,7 @@ void reset_peak() { gpu().pools.reset_peak(); }
 void capture_begin() {
   Gpu& g = gpu();
   expect(cudaStreamSynchronize(g.stream), "capture");
+  g.pools.trim();  // the plain steps' activations: the captured step takes as much again, of its own
   g.pools.begin_pool();
   expect(cudaStreamBeginCapture(g.stream, cudaStreamCaptureModeThreadLocal), "capture");
   g.capturing = true;

@@ -88,11 +88,14 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
   train::Trainer trainer(model, *optimizer, o.device.comm(world), o.trainer(), rows);
   train::Batch batch = random_batch(o.model, features, rows, rows * world.rank());
   std::vector<double> seconds, forward, backward, comm, update;
+  trainer.stage(batch);
   for (std::int64_t step = 0; step < warm_up + o.steps; ++step) {
     if (step == warm_up && profile) kernels::profile_start();
-    batch.step = step;
     const Stopwatch watch;
-    const auto r = trainer.step(batch, {1e-4, 0.04, 0});
+    const auto r = trainer.step({1e-4, 0.04, 0}, [&] {  // as the training loop does
+      batch.step = step + 1;
+      trainer.stage(batch);
+    });
     if (step < warm_up) continue;
     seconds.push_back(watch.seconds());
     forward.push_back(r.forward_s);

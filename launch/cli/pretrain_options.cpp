@@ -42,7 +42,7 @@ Options pretrain_table(PretrainOptions& o) {
         "does "
         "not fit on every rank is shared out over them");
   t.choices("residency", {"disk", "host", "gpu"});
-  t.add("residency-gib", &o.residency_gib, "memory of a rank for it, 0: four fifths of what is free");
+  t.add("residency-gib", &o.residency_gib, "memory of a rank for it, 0: four fifths of what is free, half on a GPU");
   t.add("prefetch", &o.prefetch, "batches read ahead");
   t.add("loader-threads", &o.loader_threads, "threads that read");
   add_start_options(t, o.start);

@@ -53,7 +53,7 @@ ResidentSource::ResidentSource(const data::PackSet& packs, const data::Sampler& 
   if (limit == 0) {
     // ranks of one host share its memory: each asks for its part of what all of them see
     const std::int64_t free = host ? available_host_bytes() / ranks.size() : kernels::cuda_free_bytes();
-    limit = free / 5 * 4;
+    limit = host ? free / 5 * 4 : free / 2;  // a GPU's step has taken nothing of its own yet
   }
   // the same answer everywhere
   ranks.all_reduce(host_view(&limit, {1}), dist::ReduceOp::min);

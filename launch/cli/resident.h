@@ -14,7 +14,7 @@ class ResidentSource final : public train::BatchSource {
  public:
   // Every rank holds all rows, or where `limit_bytes` a rank are too few, its share of them (row i lies on rank i
   // modulo ranks): each batch is then put together over `ranks`, and next() is collective. limit_bytes 0: four fifths
-  // of what is free. Usage error when the shares do not fit either. Collective.
+  // of what is free, half on a GPU. Usage error when the shares do not fit either. Collective.
   ResidentSource(const data::PackSet& packs, const data::Sampler& sampler, std::int64_t first_step,
                  std::int64_t end_step, dist::Comm& ranks, Device where, std::int64_t limit_bytes);
   train::Batch next() override;

@@ -99,6 +99,17 @@ TEST(Pools, MemoryOfACapturedStepGoesToNobodyElse) {
   EXPECT_EQ(d.pools.take(2 * kMiB), inside);
 }
 
+TEST(Pools, NothingIsGivenBackWhileAStepIsCaptured) {
+  FakeDevice d(10 * kMiB);
+  d.pools.give(d.pools.take(6 * kMiB));
+  d.pools.begin_pool();
+  EXPECT_THROW(d.pools.take(8 * kMiB), Error);
+  EXPECT_EQ(d.given_back, 0);
+  (void)d.pools.end_pool();
+  d.pools.trim();
+  EXPECT_EQ(d.given_back, 1);
+}
+
 TEST(Pools, CountsWhatTensorsHold) {
   FakeDevice d(64 * kMiB);
   void* a = d.pools.take(2 * kMiB);

@@ -33,8 +33,8 @@ __global__ void batch_norm_sums(double* partial, const T* x, Columns w) {
 // sums [2, channels] from partial [parts, 2, channels], and with mean and rstd Σ g·x̂ from Σ g·x. 32 channels a block,
 // 32 threads a channel.
 template <class A>
-__global__ void batch_norm_fold(double* sums, const double* partial, int parts, std::int64_t channels, const A* mean,
-                                const A* rstd) {
+__global__ void __launch_bounds__(1024) batch_norm_fold(double* sums, const double* partial, int parts,
+                                                        std::int64_t channels, const A* mean, const A* rstd) {
   SPN_SHARED(double, part, 2 * kWarp * kWarp);
   const int column = static_cast<int>(threadIdx.x) % kWarp, share = static_cast<int>(threadIdx.x) / kWarp;
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kWarp + column;

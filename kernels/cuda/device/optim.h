@@ -199,7 +199,8 @@ __device__ inline double squares_of(const T* p, bool packs, std::int64_t begin, 
   }
 }
 // One block.
-[[maybe_unused]] static __global__ void join_squares(const double* partial, std::int64_t n, double* out) {
+[[maybe_unused]] static __global__ void __launch_bounds__(1024)
+    join_squares(const double* partial, std::int64_t n, double* out) {
   double sum = 0;
 #pragma unroll 8
   for (std::int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += partial[i];

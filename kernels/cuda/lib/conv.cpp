@@ -85,18 +85,16 @@ typename Descriptor::pointer made(Descriptor& into, Create create) {
   return p;
 }
 
-// The first deterministic candidate that fits.
+// The first deterministic candidate that fits; without one the plan stays without an algorithm.
 template <class Perf>
-void choose(Plan& plan, const std::vector<Perf>& found, int count, const char* pass) {
-  for (int i = 0; i < count; ++i) {
+void choose(Plan& plan, const std::vector<Perf>& found, int count) {
+  for (int i = 0; i < count && plan.algorithm < 0; ++i) {
     const Perf& p = found[static_cast<std::size_t>(i)];
     if (p.status != CUDNN_STATUS_SUCCESS || p.determinism != CUDNN_DETERMINISTIC || p.memory > kWorkspace) continue;
     plan.algorithm = static_cast<int>(p.algo);
     plan.workspace = p.memory;
     expect(cudnnSetConvolutionMathType(plan.convolution.get(), p.mathType), "conv");
-    return;
   }
-  fail("conv", "cuDNN has no deterministic algorithm for this {} convolution within {} bytes", pass, kWorkspace);
 }
 
 Plan make_plan(const Problem& p, Pass pass) {
@@ -121,19 +119,19 @@ Plan make_plan(const Problem& p, Pass pass) {
     expect(cudnnGetConvolutionForwardAlgorithm_v7(cudnn(), x, w, conv, y, static_cast<int>(found.size()), &count,
                                                   found.data()),
            "conv");
-    choose(plan, found, count, "forward");
+    choose(plan, found, count);
   } else if (pass == Pass::data) {
     std::vector<cudnnConvolutionBwdDataAlgoPerf_t> found(CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT);
     expect(cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnn(), w, y, conv, x, static_cast<int>(found.size()), &count,
                                                        found.data()),
            "conv");
-    choose(plan, found, count, "data");
+    choose(plan, found, count);
   } else {
     std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> found(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_COUNT);
     expect(cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnn(), x, y, conv, w, static_cast<int>(found.size()), &count,
                                                          found.data()),
            "conv");
-    choose(plan, found, count, "filter");
+    choose(plan, found, count);
   }
   return plan;
 }
@@ -142,15 +140,23 @@ const Plan& plan_for(const Problem& p, Pass pass) {
   static std::mutex mutex;
   static auto& plans = *new std::map<decltype(p.key(pass)), Plan>;  // with the handle, until the process ends
   const std::lock_guard lock(mutex);
-  const auto [it, fresh] = plans.try_emplace(p.key(pass));
-  if (fresh) it->second = make_plan(p, pass);
-  return it->second;
+  if (const auto it = plans.find(p.key(pass)); it != plans.end()) return it->second;
+  return plans.emplace(p.key(pass), make_plan(p, pass)).first->second;
+}
+
+// bf16 that cuDNN has no algorithm for (few channels, large strides) goes through f32.
+bool must_widen(const Problem& p, const Plan& plan) {
+  if (plan.algorithm >= 0) return false;
+  check(p.dtype == DType::bf16, "conv", "cuDNN has no deterministic algorithm for {} [{},{},{},{}] by {} filters {}x{}",
+        name_of(p.dtype), p.n, p.c, p.h, p.w, p.out, p.kh, p.kw);
+  return true;
 }
 
 // Memory for what goes through cuDNN's layout: one scratch allocation, cut up.
 class Cut {
  public:
-  explicit Cut(std::size_t bytes) : at_(static_cast<std::byte*>(scratch(Scratch::layout, bytes))) {}
+  explicit Cut(std::size_t bytes, Scratch user = Scratch::layout)
+      : at_(static_cast<std::byte*>(scratch(user, bytes))) {}
   static std::size_t room(const View& v) { return (v.bytes() + 255) / 256 * 256; }
   // A view of v's shape in the memory order that cuDNN wants, in `dtype`.
   View take(const View& v, bool channels_last, DType dtype) {
@@ -187,6 +193,27 @@ View transposed(View m) {
   return m;
 }
 
+// Copies in f32; absent views stay absent.
+class Wide {
+ public:
+  explicit Wide(std::initializer_list<const View*> views) : cut_(room(views), Scratch::widened) {}
+  View in(const View& v) {
+    const View w = out(v);
+    if (v) copy({.x = v, .y = w});
+    return w;
+  }
+  View out(const View& v) { return v ? cut_.take(v, v.ndim() == 4 && !v.is_contiguous(), DType::f32) : View(); }
+
+ private:
+  static std::size_t room(std::initializer_list<const View*> views) {
+    std::size_t bytes = 0;
+    for (const View* v : views)
+      if (*v) bytes += (static_cast<std::size_t>(v->numel()) * sizeof(float) + 255) / 256 * 256;
+    return bytes;
+  }
+  Cut cut_;
+};
+
 struct Factors {
   float one = 1, zero = 0;
   double one64 = 1, zero64 = 0;
@@ -210,6 +237,12 @@ void conv_fwd(const ConvFwd& o) {
   if (o.y.numel() == 0) return;
   if (p.is_product()) return gemm({.a = pixels(o.x), .b = filter_matrix(o.w, true), .c = pixels(o.y), .bias = o.bias});
   const Plan& plan = plan_for(p, Pass::forward);
+  if (must_widen(p, plan)) {
+    Wide f({&o.x, &o.w, &o.bias, &o.y});
+    const View y = f.out(o.y);
+    conv_fwd({.conv = o.conv, .x = f.in(o.x), .w = f.in(o.w), .bias = f.in(o.bias), .y = y});
+    return copy({.x = y, .y = o.y});
+  }
   const bool wide = p.dtype == DType::f64;
   Cut cut(Cut::room(o.w) + (o.bias ? 256 + o.bias.bytes() : 0) + (wide ? Cut::room(o.x) + Cut::room(o.y) : 0));
   View x = o.x, w = o.w, y = o.y, bias = o.bias;
@@ -253,6 +286,14 @@ void conv_bwd(const ConvBwd& o) {
   if (p.is_product()) {
     if (o.dx) gemm({.a = pixels(o.dy), .b = filter_matrix(o.w, false), .c = pixels(o.dx)});
     if (o.dw) gemm({.a = transposed(pixels(o.dy)), .b = pixels(o.x), .c = filter_matrix(o.dw, false)});
+    return;
+  }
+  if ((o.dx && must_widen(p, plan_for(p, Pass::data))) || (o.dw && must_widen(p, plan_for(p, Pass::filter)))) {
+    Wide f({&o.x, &o.w, &o.dy, &o.dx, &o.dw});
+    const View dx = f.out(o.dx), dw = f.out(o.dw), from = o.dw ? f.in(o.x) : o.x;
+    conv_bwd({.conv = o.conv, .x = from, .w = f.in(o.w), .dy = f.in(o.dy), .dx = dx, .dw = dw, .db = {}});
+    if (o.dx) copy({.x = dx, .y = o.dx});
+    if (o.dw) copy({.x = dw, .y = o.dw});
     return;
   }
   const bool wide = p.dtype == DType::f64;

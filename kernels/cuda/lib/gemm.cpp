@@ -84,7 +84,11 @@ Plan make_plan(const Problem& p) {
   if (p.biased || p.relu) {
     set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE,
         p.biased ? (p.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS) : CUBLASLT_EPILOGUE_RELU);
-    if (p.biased) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.bias));
+    if (p.biased) {
+      set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.bias));
+      // any address: the heuristics want to see one
+      set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, scratch(Scratch::gemm, kWorkspace));
+    }
   }
   plan.a = layout(p.in, p.m, p.k, p.a, p.batch);
   plan.b = layout(p.in, p.k, p.n, p.b, p.batch);
@@ -114,9 +118,8 @@ Plan& plan_for(const Problem& p) {
   static std::mutex mutex;
   static auto& plans = *new std::map<decltype(p.key()), Plan>;  // with the handle, until the process ends
   const std::lock_guard lock(mutex);
-  const auto [it, fresh] = plans.try_emplace(p.key());
-  if (fresh) it->second = make_plan(p);
-  return it->second;
+  if (const auto it = plans.find(p.key()); it != plans.end()) return it->second;
+  return plans.emplace(p.key(), make_plan(p)).first->second;
 }
 
 int alignment_of(std::initializer_list<const void*> pointers) {
@@ -193,7 +196,7 @@ void gemm(const Gemm& g) {
   p.relu = g.act == Activation::relu;
   p.accumulate = g.accumulate;
   p.tf32 = a.dtype == DType::f32 && tf32_allowed();
-  p.alignment = alignment_of({a.data, b.data, c.data});
+  p.alignment = alignment_of({a.data, b.data, c.data, bias.data});  // an absent bias is aligned to everything
 
   Plan& plan = plan_for(p);
   check(plan.found, "gemm", "cuBLASLt has no algorithm for {} {} · {} -> {}, leading dimensions {}, {}, {}",
