@@ -3,7 +3,8 @@
 # usage: launch/local/install.sh [--for build|test|tidy] [--no-python] [--with-torch]
 #   --for build   without what only test.sh needs (default: test); tidy: also what its --tidy needs
 #   --no-python   no .venv: tests that read our files back in Python are then skipped, loudly
-#   --with-torch  PyTorch too, for the comparisons with it; one that Python already imports is taken as it is
+#   --with-torch  PyTorch, torchvision and timm too, for the comparisons with them; those that Python already imports are
+#                 taken as they are
 # As root, or with sudo that asks no password, packages are installed; otherwise they are named. SPN_PYTHON names a
 # Python of your own with launch/local/requirements.txt. SPN_NO_INSTALL=1 checks nothing (module systems, other Linux).
 set -euo pipefail
@@ -15,7 +16,7 @@ while [ $# -gt 0 ]; do
     --for) for_what=${2:?build, test or tidy} && shift ;;
     --no-python) python=0 ;;
     --with-torch) torch=1 ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *) die "unknown option $1; --help lists them" ;;
   esac
   shift
@@ -85,10 +86,13 @@ launch/local/requirements.txt there, or unset it and .venv is made"
       echo "$want" >.venv/.made-from
     fi
   fi
-  [ "$torch" = 1 ] && ! imports "$SPN_PYTHON" torch || return 0
-  step .logs/torch.log "PyTorch for CPU (about 1 GB)" "$SPN_PYTHON" -m pip install --quiet --no-input torch \
-    --index-url https://download.pytorch.org/whl/cpu || step .logs/torch.log "PyTorch from PyPI (about 6 GB)" \
-    "$SPN_PYTHON" -m pip install --quiet --no-input torch
+  [ "$torch" = 1 ] || return 0
+  if ! imports "$SPN_PYTHON" "torch, torchvision"; then
+    step .logs/torch.log "PyTorch for CPU (about 1 GB)" "$SPN_PYTHON" -m pip install --quiet --no-input torch torchvision \
+      --index-url https://download.pytorch.org/whl/cpu || step .logs/torch.log "PyTorch from PyPI (about 6 GB)" \
+      "$SPN_PYTHON" -m pip install --quiet --no-input torch torchvision
+  fi
+  imports "$SPN_PYTHON" timm || step .logs/timm.log "timm" "$SPN_PYTHON" -m pip install --quiet --no-input timm
 }
 
 [ -z "${SPN_NO_INSTALL:-}" ] || exit 0
