@@ -45,6 +45,7 @@ if(SPN_HAVE_CUDA)
   set_tests_properties(cuda PROPERTIES LABELS gpu TIMEOUT 1800)
 endif()
 
+add_custom_target(unit_tests)  # what `ctest -L unit` runs
 foreach(folder ${folders})
   file(RELATIVE_PATH relative "${CMAKE_SOURCE_DIR}/tests" "${folder}")
   string(REPLACE "/" "_" name "${relative}")
@@ -72,6 +73,9 @@ foreach(folder ${folders})
     endif()
     add_test(NAME ${name} COMMAND test_${name})
     set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 1800 ENVIRONMENT "${mpi_env}")
+    if("unit" IN_LIST labels)
+      add_dependencies(unit_tests test_${name})
+    endif()
   endif()
 endforeach()
 
@@ -85,6 +89,9 @@ endforeach()
 
 # The rules of docs/map.md and of style: plain Python, no dependency.
 foreach(rule rules_test arrows words headers)
+  if(SPN_SANITIZE)
+    break()  # they look at sources: once is enough
+  endif()
   add_test(NAME rule_${rule} COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/rules/${rule}.py ${CMAKE_BINARY_DIR})
   set_tests_properties(rule_${rule} PROPERTIES LABELS unit TIMEOUT 600)
 endforeach()

@@ -102,7 +102,7 @@ fi
 
 if [ "$sanitizers" = 1 ]; then
   say "Sanitizers"
-  check build-asan.log "sanitizer build" build asan
+  check build-asan.log "sanitizer build" build asan --target unit_tests
   [ "$checks_failed" -gt 0 ] || tests "$ROOT/build-asan" asan '^unit$'
 else
   skip "sanitizers: give --sanitizers"
