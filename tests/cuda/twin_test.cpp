@@ -21,6 +21,12 @@ Tensor Twin::poisoned(const Out& o, Device device) {
 
 // What the harness promises: an output that a kernel leaves out is found.
 class TwinSelfTest : public Twin {};
+TEST_F(TwinSelfTest, TheTableIsComplete) {
+  using Entry = void (*)();
+  const auto* entries = reinterpret_cast<const Entry*>(kernels::cuda_table());
+  for (std::size_t i = 0; i < sizeof(kernels::Table) / sizeof(Entry); ++i)
+    EXPECT_NE(entries[i], nullptr) << "entry " << i << " in the order of kernels/table.h";
+}
 TEST_F(TwinSelfTest, AnUnwrittenOutputFails) {
   const Tensor got = poisoned({Shape{3}, DType::f32}, kGpu).to(Device{});
   EXPECT_FALSE(close(got, Tensor::zeros({3}), {1, 1}).ok);
