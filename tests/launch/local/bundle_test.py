@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Packs a build with launch/local/bundle.sh, unpacks it elsewhere, and trains the tiny model on 2 ranks from it in a root
-that holds glibc, a shell and the bundle, nothing else: what the system has of Open MPI, HDF5 and the rest cannot be seen.
+that holds glibc, a shell, the bundle and, for a build with CUDA, CUDA's libraries, nothing else: what the system has of Open MPI, HDF5 and the rest cannot be seen.
 
   python3 tests/launch/local/bundle_test.py BUILD_DIR
 
@@ -67,9 +67,26 @@ def make_root(root, bundle):
     shutil.move(bundle, root / "elsewhere/bundle")
 
 
-def enter(root):
+def cuda_folders(program, bundle):
+    """Where this machine has the CUDA libraries that a bundle expects to find: they are not in it, on purpose."""
+    listed = bundle / "etc/cuda-libraries"
+    wanted = set(listed.read_text().split()) if listed.exists() else set()
+    folders = []
+    for line in run(["ldd", str(program)]).stdout.splitlines():
+        words = line.split()
+        if len(words) > 2 and words[0] in wanted and words[2].startswith("/"):
+            folder = os.path.dirname(os.path.realpath(words[2]))
+            if folder not in folders:
+                folders.append(folder)
+    return folders
+
+
+def enter(root, cuda):
     """The command that runs another one in that root, or None and why not. The mounts end with their namespace."""
     mounts = " && ".join(f"mount --rbind /{d} '{root}/{d}'" for d in ("proc", "dev", "sys"))
+    for i, folder in enumerate(cuda):
+        (root / f"cuda/{i}").mkdir(parents=True, exist_ok=True)
+        mounts += f" && mount --bind '{folder}' '{root}/cuda/{i}'"
     # an empty environment: nothing of the caller's leads out
     inside = f"PATH=$PATH:/usr/sbin:/sbin && {mounts} && exec env -i PATH=/nowhere \"$(command -v chroot)\" '{root}' \"$@\""
     why = []
@@ -122,9 +139,11 @@ def main():
             return finish(passed, failed, skipped)
         run(["tar", "-C", str(folder), "-xf", str(packed)], check=True)
         root = folder / "root"
+        cuda = cuda_folders(build / "spotniche", folder / "bundle")
+        where = f"export SPN_CUDA_LIBRARIES={':'.join(f'/cuda/{i}' for i in range(len(cuda)))}\n" if cuda else ""
         make_root(root, folder / "bundle")
         elsewhere = root / "elsewhere"
-        command, why = enter(root)
+        command, why = enter(root, cuda)
         if command is None:
             skipped.append("bundle.trains_where_the_system_is_hidden")
             print(f"the system's libraries cannot be hidden here ({why}): run as root, or allow user namespaces\n"
@@ -135,7 +154,7 @@ def main():
         else:
             outside = run(command + ["/bin/sh", "-c", f"[ ! -e '{ROOT}' ] && [ ! -e /usr ]"])
             result("bundle.the_system_is_hidden", "" if outside.returncode == 0 else outside.stdout or "it can be seen")
-            ran = run(command + ["/bin/sh", "-c", COURSE])
+            ran = run(command + ["/bin/sh", "-c", where + COURSE])
             result("bundle.trains_where_the_system_is_hidden", check_course(ran, elsewhere))
     return finish(passed, failed, skipped)
 
