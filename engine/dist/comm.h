@@ -43,8 +43,8 @@ class Comm {
   virtual void send(const View& v, int to) = 0;  // point to point
   virtual void recv(const View& v, int from) = 0;
   virtual void barrier() = 0;
-  // Throws when this rank knows that another one, or the way to it, is lost. Not collective. (What is queued on a device
-  // returns before it is done: a step asks here before it believes its results.)
+  // Throws when this rank knows that another one, or the way to it, is lost. Not collective. (What is queued on a
+  // device returns before it is done: a step asks here before it believes its results.)
   virtual void check_health() {}
   // Ranks with equal color form a group, ordered by their rank here.
   virtual std::unique_ptr<Comm> split(int color) = 0;

@@ -1,10 +1,10 @@
 // Which block a tensor gets on a GPU: reuse, what a captured step may take, and what happens when there is no memory.
+#include "kernels/cuda/memory_pools.h"
+
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <set>
-
-#include "kernels/cuda/memory_pools.h"
 
 namespace spn::kernels::cuda {
 namespace {
