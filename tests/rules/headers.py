@@ -16,6 +16,7 @@ import sources  # noqa: E402
 
 TAKES_VALUE = ("-o", "-MF", "-MT", "-MQ")
 DROPPED = ("-c", "-MD", "-MMD")
+TOOLKIT = ("cuda_runtime.h", "cublasLt.h", "cudnn.h", "nccl.h")
 
 
 def commands(build):
@@ -27,6 +28,8 @@ def commands(build):
         except ValueError:
             continue
         words, kept, skip = shlex.split(entry["command"]), [], False
+        if any(word.endswith("nvcc") for word in words[:2]):
+            continue  # the same file is compiled for the host too (tests/support/emulator)
         for word in words:
             if skip or word in TAKES_VALUE:
                 skip = not skip
@@ -36,9 +39,32 @@ def commands(build):
     return out
 
 
+def needs_toolkit(header):
+    """Includes CUDA's own headers. device/base.h and launch.h do so for nvcc alone, and nobody through them."""
+    for_nvcc = ("kernels/cuda/device/base.h", "kernels/cuda/launch.h")
+    seen, todo = set(), [header]
+    while todo:
+        file = todo.pop()
+        if file in seen or file in for_nvcc or not (sources.ROOT / file).is_file():
+            continue
+        seen.add(file)
+        for _, name, system in sources.includes(file):
+            if system and name in TOOLKIT:
+                return True
+            if not system:
+                todo.append(name)
+    return False
+
+
 def nearest(header, known):
-    """The source that shares the longest path with the header."""
-    return max(sorted(known), key=lambda s: len(os.path.commonprefix([header, s])))
+    """The source that shares the longest path with the header, of those that have what it includes on their path; None
+    where the build has no such source."""
+    fit = known
+    if needs_toolkit(header):
+        fit = [s for s in known if s.startswith("kernels/cuda/") and s.endswith(".cpp") and needs_toolkit(s)]
+    elif header.startswith(("kernels/cuda/", "kernels/ladder/")):
+        fit = [s for s in known if s.endswith(".cu")] or known
+    return max(sorted(fit), key=lambda s: len(os.path.commonprefix([header, s])), default=None)
 
 
 def check(header, command):
@@ -54,7 +80,11 @@ def main():
     passed = json.loads(memory.read_text()) if memory.exists() else {}
     headers, todo, now = sources.files(suffixes=(".h",)), {}, {}
     for header in headers:
-        command = known[nearest(header, known)]
+        source = nearest(header, known)
+        if source is None:
+            print(f"headers: {header} wants the CUDA toolkit, and this build has none")
+            continue
+        command = known[source]
         now[header] = sources.checksum(header, " ".join(command))
         if passed.get(header) != now[header]:
             todo[header] = command
