@@ -1,4 +1,6 @@
 // Rows by index and their sums by index.
+#include "kernels/checks/index.h"
+
 #include <cstring>
 
 #include "kernels/cpu/kernels.h"
@@ -9,35 +11,19 @@
 namespace spn::kernels::cpu {
 namespace {
 
-struct Rows {
-  const std::int64_t* index;
-  std::int64_t count, length;
-};
-
-// `few` has index's rows, `all` the rows that index points into.
-Rows rows_of(const char* where, const View& index, const View& few, const View& all) {
-  check(index.ndim() == 1 && index.is_contiguous(), where, "expected a contiguous index [m], got {}",
-        index.shape.str());
-  check(few.ndim() >= 1 && few.ndim() == all.ndim() && few.dtype == all.dtype && few.is_contiguous() &&
-            all.is_contiguous() && few.dim(0) == index.dim(0),
-        where, "expected contiguous [{}, …] against [rows, …] of one dtype, got {} and {}", index.dim(0),
-        few.shape.str(), all.shape.str());
-  std::int64_t length = 1;
-  for (int d = 1; d < few.ndim(); ++d) {
-    check(few.dim(d) == all.dim(d), where, "expected rows of one shape, got {} and {}", few.shape.str(),
-          all.shape.str());
-    length *= few.dim(d);
-  }
-  const std::int64_t* i = index.ptr<std::int64_t>();
-  for (std::int64_t k = 0; k < index.dim(0); ++k)
-    check(i[k] >= 0 && i[k] < all.dim(0), where, "index {} is {}; expected a row in [0, {})", k, i[k], all.dim(0));
-  return {i, index.dim(0), length};
+// Every index looked at, before any thread starts.
+IndexedRows rows_of(const char* where, const View& index, const View& few, const View& all) {
+  const IndexedRows r = indexed_rows(where, index, few, all);
+  for (std::int64_t k = 0; k < r.count; ++k)
+    check(r.index[k] >= 0 && r.index[k] < all.dim(0), where, "index {} is {}; expected a row in [0, {})", k, r.index[k],
+          all.dim(0));
+  return r;
 }
 
 }  // namespace
 
 void gather_rows(const GatherRows& a) {
-  const Rows r = rows_of("gather_rows", a.index, a.y, a.x);
+  const IndexedRows r = rows_of("gather_rows", a.index, a.y, a.x);
   const auto bytes = static_cast<std::size_t>(r.length) * size_of(a.x.dtype);
   const auto* x = static_cast<const std::byte*>(a.x.data);
   auto* y = static_cast<std::byte*>(a.y.data);
@@ -50,7 +36,7 @@ void gather_rows(const GatherRows& a) {
 
 // Threads share out the columns, so that every sum is added in the order of the index. bf16 adds up in float.
 void scatter_add_rows(const ScatterAddRows& a) {
-  const Rows r = rows_of("scatter_add_rows", a.index, a.x, a.y);
+  const IndexedRows r = rows_of("scatter_add_rows", a.index, a.x, a.y);
   if (a.y.numel() == 0) return;
   visit_float(a.y.dtype, "scatter_add_rows", [&](auto e) {
     using T = decltype(e);

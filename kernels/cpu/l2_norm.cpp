@@ -1,24 +1,14 @@
 // Rows of length 1.
 #include <cmath>
 
+#include "kernels/checks/rows.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scalar.h"
 
 namespace spn::kernels::cpu {
-namespace {
-
-void check_rows(const View& x, const View& other, const View& rnorm) {
-  check(x.ndim() >= 1 && x.shape == other.shape && x.is_contiguous() && other.is_contiguous(), "l2_normalise",
-        "expected contiguous rows of one shape, got {} and {}", x.shape.str(), other.shape.str());
-  check(x.numel() == 0 || rnorm.numel() == x.numel() / x.dim(-1), "l2_normalise", "expected a norm a row of {}, got {}",
-        x.shape.str(), rnorm.shape.str());
-}
-
-}  // namespace
-
 void l2_norm_fwd(const L2NormFwd& a) {
-  check_rows(a.x, a.y, a.rnorm);
+  check_normed_rows(a.x, a.y, a.rnorm);
   if (a.x.numel() == 0) return;
   const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
   visit_float(a.x.dtype, "l2_normalise", [&](auto e) {
@@ -45,7 +35,7 @@ void l2_norm_fwd(const L2NormFwd& a) {
 
 void l2_norm_bwd(const L2NormBwd& a) {
   if (!a.dx || a.y.numel() == 0) return;
-  check_rows(a.y, a.dy, a.rnorm);
+  check_normed_rows(a.y, a.dy, a.rnorm);
   const std::int64_t n = a.y.dim(-1), rows = a.y.numel() / n;
   visit_float(a.y.dtype, "l2_normalise", [&](auto e) {
     using T = decltype(e);

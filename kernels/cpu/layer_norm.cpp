@@ -1,6 +1,7 @@
 // Layer norm over the last dim: one pass over each row forward, one backward; dw and db from per-thread partial sums.
 #include <cmath>
 
+#include "kernels/checks/rows.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scalar.h"
@@ -99,43 +100,22 @@ void backward(const LayerNormBwd& a) {
   }
 }
 
-// Vectors in one piece: the kernels index w, b and the statistics directly.
-void check_rows(const View& x, std::initializer_list<const View*> same, std::initializer_list<const View*> vectors) {
-  check(x.ndim() >= 1 && x.is_contiguous(), "layer_norm", "expected contiguous rows, got {} with strides {}",
-        x.shape.str(), x.strides.str());
-  for (const View* v : same)
-    check(!*v || (v->shape == x.shape && v->is_contiguous()), "layer_norm", "expected a contiguous {}, got {}",
-          x.shape.str(), v->shape.str());
-  for (const View* v : vectors)
-    check(!*v || (v->ndim() == 1 && v->dim(0) == x.dim(-1) && v->is_contiguous()), "layer_norm",
-          "expected a contiguous [{}], got {} with strides {}", x.dim(-1), v->shape.str(), v->strides.str());
-}
-
-// Parameters are of the rows' dtype, or f32 beside bf16 rows.
-template <class F>
-void visit(DType rows, DType parameters, F&& f) {
-  if (rows == DType::bf16 && parameters == DType::f32) return f(bf16{}, float{});
-  check(rows == parameters, "layer_norm", "expected parameters in {} (or f32 beside bf16), got {}", name_of(rows),
-        name_of(parameters));
-  visit_float(rows, "layer_norm", [&](auto e) { f(e, e); });
-}
-
 }  // namespace
 
 void layer_norm_fwd(const LayerNormFwd& a) {
-  check_rows(a.x, {&a.y}, {&a.w, &a.b});
+  check_layer_norm(a.x, {&a.y}, {&a.w, &a.b});
   if (a.x.numel() == 0) return;
-  visit(a.x.dtype, a.w.dtype, [&](auto x, auto w) { forward<decltype(x), decltype(w)>(a); });
+  visit_layer_norm(a.x.dtype, a.w.dtype, [&](auto x, auto w) { forward<decltype(x), decltype(w)>(a); });
 }
 
 void layer_norm_bwd(const LayerNormBwd& a) {
-  check_rows(a.x, {&a.dy, &a.dx}, {&a.w, &a.dw, &a.db});
+  check_layer_norm(a.x, {&a.dy, &a.dx}, {&a.w, &a.dw, &a.db});
   if (a.x.numel() == 0) {
     for (const View* v : {&a.dw, &a.db})
       if (*v && v->numel() != 0) copy({.value = 0, .y = *v});
     return;
   }
-  visit(a.x.dtype, a.w.dtype, [&](auto x, auto w) { backward<decltype(x), decltype(w)>(a); });
+  visit_layer_norm(a.x.dtype, a.w.dtype, [&](auto x, auto w) { backward<decltype(x), decltype(w)>(a); });
 }
 
 }  // namespace spn::kernels::cpu

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/checks/optim.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/parallel.h"
 
@@ -34,24 +35,12 @@ void over_chunks(const std::vector<Chunk>& chunks, F&& f) {
   });
 }
 
-// What belongs to parameter w: same shape and dtype, no gaps.
-void check_like(const char* op, const char* what, const View& v, const View& w) {
-  check(v.shape == w.shape && v.dtype == w.dtype && v.is_contiguous(), op, "{}: expected contiguous {} {}, got {} {}{}",
-        what, name_of(w.dtype), w.shape.str(), name_of(v.dtype), v.shape.str(), v.is_contiguous() ? "" : " with gaps");
-}
-
-void check_floats(const char* op, const View& w) {
-  check(w.dtype == DType::f32 || w.dtype == DType::f64, op, "expected f32 or f64 parameters, got {}", name_of(w.dtype));
-}
-
 // The rates of this update, as optimizer kernels use them.
 struct Rates {
   double lr, weight_decay, t, grad_scale;
   bool finite;
 };
 Rates read_rates(const char* op, const UpdateRates& u) {
-  check(u.rates.dtype == DType::f64 && u.rates.numel() == 3 && u.squares.dtype == DType::f64 && u.squares.numel() == 1,
-        op, "expected rates [3] and squares [1] in f64, got {} and {}", u.rates.shape.str(), u.squares.shape.str());
   const double *r = u.rates.ptr<double>(), norm = std::sqrt(*u.squares.ptr<double>());
   check(r[2] >= 1, op, "expected a step of at least 1, got {}", r[2]);
   return {r[0], r[1], r[2], clip_scale(norm, u.max_norm), std::isfinite(norm)};
@@ -122,13 +111,7 @@ double squares(const View& x, std::int64_t begin, std::int64_t end) {
 }  // namespace
 
 void adamw(const AdamW& a) {
-  for (const AdamWParam& p : a.params) {
-    check_floats("adamw", p.w);
-    check_like("adamw", "w", p.w, p.w);
-    check_like("adamw", "grad", p.grad, p.w);
-    check_like("adamw", "m", p.m, p.w);
-    check_like("adamw", "v", p.v, p.w);
-  }
+  check_update(a);
   const Rates rates = read_rates("adamw", a.update);
   if (!rates.finite) return;
   over_chunks(chunks_of(a.params.size(), [&](std::size_t i) { return a.params[i].w.numel(); }),
@@ -142,12 +125,7 @@ void adamw(const AdamW& a) {
 }
 
 void sgd(const Sgd& a) {
-  for (const SgdParam& p : a.params) {
-    check_floats("sgd", p.w);
-    check_like("sgd", "w", p.w, p.w);
-    check_like("sgd", "grad", p.grad, p.w);
-    check_like("sgd", "momentum", p.momentum, p.w);
-  }
+  check_update(a);
   const Rates rates = read_rates("sgd", a.update);
   if (!rates.finite) return;
   over_chunks(chunks_of(a.params.size(), [&](std::size_t i) { return a.params[i].w.numel(); }),
@@ -161,12 +139,7 @@ void sgd(const Sgd& a) {
 }
 
 void lerp(const Lerp& a) {
-  check(a.weight >= 0 && a.weight <= 1, "lerp", "expected a weight in [0, 1], got {}", a.weight);
-  for (const LerpPair& p : a.pairs) {
-    check_floats("lerp", p.y);
-    check_like("lerp", "y", p.y, p.y);
-    check_like("lerp", "x", p.x, p.y);
-  }
+  check_update(a);
   over_chunks(chunks_of(a.pairs.size(), [&](std::size_t i) { return a.pairs[i].y.numel(); }),
               [&](const Chunk& c, std::size_t) {
                 const LerpPair& p = a.pairs[c.tensor];
@@ -178,13 +151,7 @@ void lerp(const Lerp& a) {
 }
 
 void sum_of_squares(const SumOfSquares& a) {
-  check(a.out.dtype == DType::f64 && a.out.numel() == 1, "sum_of_squares", "out: expected [1] f64, got {} {}",
-        a.out.shape.str(), name_of(a.out.dtype));
-  for (const View& x : a.x) {
-    check(is_floating(x.dtype), "sum_of_squares", "expected floating tensors, got {}", name_of(x.dtype));
-    check(x.is_contiguous() || x.is_channels_last(), "sum_of_squares", "expected tensors without gaps, got {}",
-          x.shape.str());
-  }
+  check_squares(a);
   const auto chunks = chunks_of(a.x.size(), [&](std::size_t i) { return a.x[i].numel(); });
   std::vector<double> partial(chunks.size());
   over_chunks(chunks, [&](const Chunk& c, std::size_t at) {

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/checks/rows.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scalar.h"
@@ -28,16 +29,9 @@ RowStats<T> stats_of(const T* x, std::int64_t n) {
   return {m, s};
 }
 
-void check_same(const char* where, const View& x, const View& y) {
-  check(x.ndim() >= 1 && x.shape == y.shape && x.is_contiguous() && y.is_contiguous(), where,
-        "expected contiguous rows of one shape, got {} and {}", x.shape.str(), y.shape.str());
-}
-
 // Bounds are checked here, before any thread starts.
 const std::int64_t* targets(const View& x, const View& target) {
-  check(x.ndim() == 2 && x.is_contiguous() && target.ndim() == 1 && target.dim(0) == x.dim(0) && target.is_contiguous(),
-        "cross_entropy", "expected contiguous logits [n, classes] and target [n], got {} and {}", x.shape.str(),
-        target.shape.str());
+  check_targets(x, target);
   const std::int64_t* t = target.ptr<std::int64_t>();
   for (std::int64_t i = 0; i < x.dim(0); ++i)
     check(t[i] >= 0 && t[i] < x.dim(1), "cross_entropy", "target of row {}: expected a class in [0, {}), got {}", i,
@@ -48,7 +42,7 @@ const std::int64_t* targets(const View& x, const View& target) {
 }  // namespace
 
 void softmax_fwd(const SoftmaxFwd& a) {
-  check_same("softmax", a.x, a.y);
+  check_same_rows("softmax", a.x, a.y);
   if (a.x.numel() == 0) return;
   const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
   visit_float(a.x.dtype, "softmax", [&](auto e) {
@@ -77,8 +71,8 @@ void softmax_fwd(const SoftmaxFwd& a) {
 
 void softmax_bwd(const SoftmaxBwd& a) {
   if (!a.dx || a.y.numel() == 0) return;
-  check_same("softmax", a.y, a.dy);
-  check_same("softmax", a.y, a.dx);
+  check_same_rows("softmax", a.y, a.dy);
+  check_same_rows("softmax", a.y, a.dx);
   const std::int64_t n = a.y.dim(-1), rows = a.y.numel() / n;
   visit_float(a.y.dtype, "softmax", [&](auto e) {
     using T = decltype(e);

@@ -1,22 +1,13 @@
 // Rows of length 1.
+#include "kernels/checks/rows.h"
 #include "kernels/cuda/device/l2_norm.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/rows.h"
 
 namespace spn::kernels::cuda {
-namespace {
-
-void check_rows(const View& x, const View& other, const View& rnorm) {
-  check(x.ndim() >= 1 && x.shape == other.shape && x.is_contiguous() && other.is_contiguous(), "l2_normalise",
-        "expected contiguous rows of one shape, got {} and {}", x.shape.str(), other.shape.str());
-  check(x.numel() == 0 || rnorm.numel() == x.numel() / x.dim(-1), "l2_normalise", "expected a norm a row of {}, got {}",
-        x.shape.str(), rnorm.shape.str());
-}
-
-}  // namespace
 
 void l2_norm_fwd(const L2NormFwd& a) {
-  check_rows(a.x, a.y, a.rnorm);
+  check_normed_rows(a.x, a.y, a.rnorm);
   if (a.x.numel() == 0) return;
   const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
   visit_float(a.x.dtype, "l2_normalise", [&](auto e) {
@@ -31,8 +22,8 @@ void l2_norm_fwd(const L2NormFwd& a) {
 
 void l2_norm_bwd(const L2NormBwd& a) {
   if (!a.dx || a.y.numel() == 0) return;
-  check_rows(a.y, a.dy, a.rnorm);
-  check_rows(a.y, a.dx, a.rnorm);
+  check_normed_rows(a.y, a.dy, a.rnorm);
+  check_normed_rows(a.y, a.dx, a.rnorm);
   const std::int64_t n = a.y.dim(-1), rows = a.y.numel() / n;
   visit_float(a.y.dtype, "l2_normalise", [&](auto e) {
     using T = decltype(e);

@@ -2,22 +2,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/checks/optim.h"
 #include "kernels/cuda/device/optim.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.h"
 
 namespace spn::kernels::cuda {
 namespace {
-
-// What belongs to parameter w: same shape and dtype, no gaps.
-void check_like(const char* op, const char* what, const View& v, const View& w) {
-  check(v.shape == w.shape && v.dtype == w.dtype && v.is_contiguous(), op, "{}: expected contiguous {} {}, got {} {}{}",
-        what, name_of(w.dtype), w.shape.str(), name_of(v.dtype), v.shape.str(), v.is_contiguous() ? "" : " with gaps");
-}
-
-void check_floats(const char* op, const View& w) {
-  check(w.dtype == DType::f32 || w.dtype == DType::f64, op, "expected f32 or f64 parameters, got {}", name_of(w.dtype));
-}
 
 // Collects tensors and launches a table of them whenever it is full, and at the end: go(table, its grid, chunks
 // before).
@@ -73,9 +64,7 @@ void update(const Items& items, const UpdateScalars* scalars, Dtype dtype_of_ite
   of(double{});
 }
 
-const UpdateScalars* scalars_of(const char* op, const UpdateRates& u, double beta1, double beta2) {
-  check(u.rates.dtype == DType::f64 && u.rates.numel() == 3 && u.squares.dtype == DType::f64 && u.squares.numel() == 1,
-        op, "expected rates [3] and squares [1] in f64, got {} and {}", u.rates.shape.str(), u.squares.shape.str());
+const UpdateScalars* scalars_of(const UpdateRates& u, double beta1, double beta2) {
   UpdateScalars* s = scratch_of<UpdateScalars>(Scratch::kernel, 1);
   launch(read_rates, dim3(1), dim3(1), 0, stream(), u.rates.ptr<double>(), u.squares.ptr<double>(), u.max_norm, beta1,
          beta2, s);
@@ -85,16 +74,10 @@ const UpdateScalars* scalars_of(const char* op, const UpdateRates& u, double bet
 }  // namespace
 
 void adamw(const AdamW& a) {
-  for (const AdamWParam& p : a.params) {
-    check_floats("adamw", p.w);
-    check_like("adamw", "w", p.w, p.w);
-    check_like("adamw", "grad", p.grad, p.w);
-    check_like("adamw", "m", p.m, p.w);
-    check_like("adamw", "v", p.v, p.w);
-  }
+  check_update(a);
   if (a.params.empty()) return;
   update<AdamWUpdate>(
-      a.params, scalars_of("adamw", a.update, a.beta1, a.beta2), [](const AdamWParam& p) { return p.w.dtype; },
+      a.params, scalars_of(a.update, a.beta1, a.beta2), [](const AdamWParam& p) { return p.w.dtype; },
       [&](auto u) {
         u.beta1 = a.beta1;
         u.beta2 = a.beta2;
@@ -107,15 +90,10 @@ void adamw(const AdamW& a) {
 }
 
 void sgd(const Sgd& a) {
-  for (const SgdParam& p : a.params) {
-    check_floats("sgd", p.w);
-    check_like("sgd", "w", p.w, p.w);
-    check_like("sgd", "grad", p.grad, p.w);
-    check_like("sgd", "momentum", p.momentum, p.w);
-  }
+  check_update(a);
   if (a.params.empty()) return;
   update<SgdUpdate>(
-      a.params, scalars_of("sgd", a.update, 0, 0), [](const SgdParam& p) { return p.w.dtype; },
+      a.params, scalars_of(a.update, 0, 0), [](const SgdParam& p) { return p.w.dtype; },
       [&](auto u) {
         u.momentum = a.momentum;
         return u;
@@ -126,12 +104,7 @@ void sgd(const Sgd& a) {
 }
 
 void lerp(const Lerp& a) {
-  check(a.weight >= 0 && a.weight <= 1, "lerp", "expected a weight in [0, 1], got {}", a.weight);
-  for (const LerpPair& p : a.pairs) {
-    check_floats("lerp", p.y);
-    check_like("lerp", "y", p.y, p.y);
-    check_like("lerp", "x", p.x, p.y);
-  }
+  check_update(a);
   update<LerpUpdate>(
       a.pairs, nullptr, [](const LerpPair& p) { return p.y.dtype; },
       [&](auto u) {
@@ -144,15 +117,9 @@ void lerp(const Lerp& a) {
 }
 
 void sum_of_squares(const SumOfSquares& a) {
-  check(a.out.dtype == DType::f64 && a.out.numel() == 1, "sum_of_squares", "out: expected [1] f64, got {} {}",
-        a.out.shape.str(), name_of(a.out.dtype));
+  check_squares(a);
   std::int64_t chunks = 0;
-  for (const View& x : a.x) {
-    check(is_floating(x.dtype), "sum_of_squares", "expected floating tensors, got {}", name_of(x.dtype));
-    check(x.is_contiguous() || x.is_channels_last(), "sum_of_squares", "expected tensors without gaps, got {}",
-          x.shape.str());
-    chunks += (x.numel() + kTensorChunk - 1) / kTensorChunk;
-  }
+  for (const View& x : a.x) chunks += (x.numel() + kTensorChunk - 1) / kTensorChunk;
   double* partial = scratch_of<double>(Scratch::kernel, static_cast<std::size_t>(std::max<std::int64_t>(chunks, 1)));
   const auto go = [&](const TensorTable<1>& table, dim3 grid, std::int64_t before) {
     launch(squares_of_tensors, grid, dim3(kBlock), 0, stream(), table, partial + before);

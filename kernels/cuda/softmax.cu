@@ -1,4 +1,5 @@
 // Softmax, log softmax and cross-entropy over the last dim.
+#include "kernels/checks/rows.h"
 #include "kernels/cuda/device/softmax.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/rows.h"
@@ -6,23 +7,16 @@
 namespace spn::kernels::cuda {
 namespace {
 
-void check_same(const char* where, const View& x, const View& y) {
-  check(x.ndim() >= 1 && x.shape == y.shape && x.is_contiguous() && y.is_contiguous(), where,
-        "expected contiguous rows of one shape, got {} and {}", x.shape.str(), y.shape.str());
-}
-
 // Their values cannot be looked at here: the kernels give NaN for a target that is no class.
 const std::int64_t* targets(const View& x, const View& target) {
-  check(x.ndim() == 2 && x.is_contiguous() && target.ndim() == 1 && target.dim(0) == x.dim(0) && target.is_contiguous(),
-        "cross_entropy", "expected contiguous logits [n, classes] and target [n], got {} and {}", x.shape.str(),
-        target.shape.str());
+  check_targets(x, target);
   return target.ptr<std::int64_t>();
 }
 
 }  // namespace
 
 void softmax_fwd(const SoftmaxFwd& a) {
-  check_same("softmax", a.x, a.y);
+  check_same_rows("softmax", a.x, a.y);
   if (a.x.numel() == 0) return;
   const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
   visit_float(a.x.dtype, "softmax", [&](auto e) {
@@ -36,8 +30,8 @@ void softmax_fwd(const SoftmaxFwd& a) {
 
 void softmax_bwd(const SoftmaxBwd& a) {
   if (!a.dx || a.y.numel() == 0) return;
-  check_same("softmax", a.y, a.dy);
-  check_same("softmax", a.y, a.dx);
+  check_same_rows("softmax", a.y, a.dy);
+  check_same_rows("softmax", a.y, a.dx);
   const std::int64_t n = a.y.dim(-1), rows = a.y.numel() / n;
   visit_float(a.y.dtype, "softmax", [&](auto e) {
     using T = decltype(e);
@@ -64,7 +58,7 @@ void cross_entropy_fwd(const CrossEntropyFwd& a) {
 void cross_entropy_bwd(const CrossEntropyBwd& a) {
   if (!a.dx) return;
   const std::int64_t* target = targets(a.x, a.target);
-  check_same("cross_entropy", a.x, a.dx);
+  check_same_rows("cross_entropy", a.x, a.dx);
   const std::int64_t rows = a.x.dim(0), n = a.x.dim(1);
   visit_float(a.x.dtype, "cross_entropy", [&](auto e) {
     using T = decltype(e);

@@ -83,7 +83,7 @@ struct Sum {
 struct Max {
   template <class T>
   __device__ T operator()(T a, T b) const {
-    return a > b || a != a ? a : b;  // NaN wins, as on the CPU
+    return a > b || a != a ? a : b;  // NaN wins (reduce's own maximum leaves it out, as on the CPU)
   }
 };
 
