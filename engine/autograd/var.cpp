@@ -11,6 +11,8 @@ namespace spn {
 struct Node {
   Tensor value, grad;
   bool requires_grad = false;
+  bool keeps_rounded = false;
+  Tensor rounded;  // of the value, bf16
   std::string name;
   const char* op = nullptr;  // null: a leaf
   std::vector<std::shared_ptr<Node>> inputs;
@@ -131,6 +133,22 @@ void Var::clear_grad() const { node_->grad = Tensor(); }
 void Var::set_value(const Tensor& v) const {
   check(node_ && node_->op == nullptr, "set_value", "only leaves can be replaced");
   node_->value.copy_from(v);
+  renew_rounded();
+}
+Tensor Var::value_as(DType dtype) const {
+  if (!node_->keeps_rounded || dtype != DType::bf16 || node_->value.dtype() != DType::f32)
+    return node_->value.to(dtype);
+  if (!node_->rounded) node_->rounded = node_->value.to(dtype);
+  return node_->rounded;
+}
+void Var::keep_rounded(bool on) const {
+  check(node_ && node_->op == nullptr, "keep_rounded", "only leaves keep a rounded form");
+  node_->keeps_rounded = on;
+  node_->rounded = Tensor();
+}
+const Tensor& Var::rounded() const { return node_ ? node_->rounded : kAbsent; }
+void Var::renew_rounded() const {
+  if (rounded()) node_->rounded.copy_from(node_->value);
 }
 void Var::set_requires_grad(bool wanted) const {
   check(node_ && node_->op == nullptr, "set_requires_grad", "only leaves can be frozen");

@@ -38,6 +38,14 @@ class Var {
   void clear_grad() const;
   // Replaces the value of a leaf (loading weights); shape and dtype must agree.
   void set_value(const Tensor& v) const;
+  // The value in dtype. An f32 leaf that keeps it (a model's parameter) has its bf16 form made once, at the first use:
+  // the tensor is shared, and stays where it is.
+  Tensor value_as(DType dtype) const;
+  void keep_rounded(bool on) const;
+  // What it keeps; absent before the first use. Whoever writes the value otherwise than by set_value writes this too
+  // (AdamW in the same pass), or calls renew_rounded.
+  const Tensor& rounded() const;
+  void renew_rounded() const;
   // Leaves only: freezes or thaws a parameter.
   void set_requires_grad(bool wanted) const;
   // Called once in each backward(), as soon as this leaf's gradient of that pass is complete. Leaves only.

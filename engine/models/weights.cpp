@@ -76,11 +76,16 @@ class Fitting {
       fail_data(kWhere, "{} does not fit {}this model: {} tensors differ; check its sizes (--config){}:{}", path_, what,
                 problems_.size(), more_advice, text);
     }
-    for (const auto& [name, entry] : ours_) file_.load_into(theirs_.at(name), entry->value());
+    for (const auto& [name, entry] : ours_) {
+      file_.load_into(theirs_.at(name), entry->value());
+      entry->written();
+    }
     for (const auto& e : registry.entries())
       if (starts(e.name, prefix))
-        if (const auto it = made_.find(e.name.substr(prefix.size())); it != made_.end())
+        if (const auto it = made_.find(e.name.substr(prefix.size())); it != made_.end()) {
           e.value().copy_from(it->second.to(e.value().device()));
+          e.written();
+        }
     WeightsLoaded loaded{file_.path(), static_cast<std::int64_t>(ours_.size() + made_.size()), std::move(notes_), {}};
     for (const auto& [name, entry] : ours_) loaded.names.push_back(prefix + name);
     for (const auto& [name, value] : made_) loaded.names.push_back(prefix + name);

@@ -81,11 +81,11 @@ Tokens::Tokens(const Scope& s, std::int64_t tokens, std::int64_t kernel)
 
 Var Tokens::operator()(const Var& x) const {
   // a convolution whose stride is its kernel is one matrix product over windows
-  const std::int64_t tokens = weight.dim(0), kernel = weight.dim(2), batch = x.dim(0);
+  const std::int64_t kernel = weight.dim(2), batch = x.dim(0);
   check(x.ndim() == 2 && x.dim(1) % kernel == 0, "tokens", "expected x of shape [B, multiple of {}], got {}", kernel,
         x.shape().str());
   const Var windows = ops::reshape(x, {batch, x.dim(1) / kernel, kernel});
-  const Var y = ops::linear(windows, ops::reshape(weight, {tokens, kernel}), bias);  // [B,D,T]
+  const Var y = ops::linear(windows, weight, bias);  // [B,D,T]
   return ops::contiguous(ops::transpose(y, 1, 2));
 }
 

@@ -18,6 +18,7 @@ Var Registry::add_parameter(const std::string& name, const Shape& shape, const I
   const Tensor value =
       seed_ ? initial_value(init, shape, *seed_, name).to(dtype_).to(device_) : Tensor::zeros(shape, dtype_, device_);
   e.parameter = Var(value, true, name);
+  e.parameter.keep_rounded(true);
   entries_.push_back(e);
   return e.parameter;
 }
@@ -69,9 +70,23 @@ void Registry::load(const std::map<std::string, Tensor>& tensors, const std::str
     fail_data("weights",
               "{} does not fit this model: {} tensors differ; use the model configuration it was saved with:{}", source,
               count, problems);
+  for (const auto& e : entries_) {
+    if (e.name.rfind(prefix, 0) != 0) continue;
+    e.value().copy_from(tensors.at(e.name).to(e.value().dtype()).to(e.value().device()));
+    e.written();
+  }
+}
+
+void Registry::keep_rounded(bool on) const {
   for (const auto& e : entries_)
-    if (e.name.rfind(prefix, 0) == 0)
-      e.value().copy_from(tensors.at(e.name).to(e.value().dtype()).to(e.value().device()));
+    if (e.parameter) e.parameter.keep_rounded(on);
+}
+
+std::size_t Registry::rounded_bytes() const {
+  std::size_t bytes = 0;
+  for (const auto& e : entries_)
+    if (const Tensor& t = e.parameter.rounded()) bytes += t.bytes();
+  return bytes;
 }
 
 int Registry::freeze(const std::string& pattern) {

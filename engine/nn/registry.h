@@ -27,11 +27,18 @@ class Registry {
     Var parameter;  // absent for a buffer
     Tensor buffer;  // absent for a parameter
     const Tensor& value() const { return parameter ? parameter.value() : buffer; }
+    // After value() was written to: what is kept beside it follows.
+    void written() const { parameter.renew_rounded(); }
   };
 
   Scope root();
   const std::vector<Entry>& entries() const { return entries_; }
   DType dtype() const { return dtype_; }
+  // Whether parameters that layers use in bf16 are kept in it too, from their first use on (Var::value_as): the same
+  // bits as rounding them at every use. On at start.
+  void keep_rounded(bool on) const;
+  // Bytes of what is kept so.
+  std::size_t rounded_bytes() const;
   // Parameters that are trained, in order of construction.
   std::vector<Var> trainable() const;
   // Elements of all parameters whose name starts with prefix (buffers do not count).

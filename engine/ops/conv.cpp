@@ -12,7 +12,7 @@ using kernels::Table;
 
 namespace {
 
-// in: the value of x as [N,C,H,W]; back: makes a gradient of that shape one of x's.
+// in4, w4: the values of x and w as [N,C,H,W], w in x's dtype; back: makes a gradient of that shape one of x's.
 template <class Back>
 Var convolve(const char* op, const Var& x, const Tensor& in4, const Var& w, const Tensor& w4, const Var& bias,
              const ConvShape& conv, Back back) {
@@ -28,8 +28,7 @@ Var convolve(const char* op, const Var& x, const Tensor& in4, const Var& w, cons
           "expected x at least as large as the kernel {} (pad {}), got {}", w.shape().str(), conv.pad, x.shape().str());
   const std::int64_t height = (in4.dim(2) + 2 * conv.pad_h() - w4.dim(2)) / conv.stride_h() + 1,
                      width = (in4.dim(3) + 2 * conv.pad - w4.dim(3)) / conv.stride + 1;
-  // rounded once beside bf16: the backward uses the same
-  const Tensor in = in4.channels_last(), weights = w4.to(in4.dtype()).contiguous();
+  const Tensor in = in4.channels_last(), weights = w4.contiguous();
   Tensor y = Tensor::empty_channels_last({in.dim(0), w.dim(0), height, width}, in.dtype(), in.device());
   const Tensor b = bias ? bias.value().contiguous() : Tensor();
   run<&Table::conv_fwd>({.conv = conv, .x = in, .w = weights, .bias = b, .y = y});
@@ -52,14 +51,14 @@ Var convolve(const char* op, const Var& x, const Tensor& in4, const Var& w, cons
 Var conv2d(const Var& x, const Var& w, const Var& bias, int stride, int pad) {
   check_dims("conv2d", "x", x, {-1, -1, -1, -1});
   check_dims("conv2d", "w", w, {-1, x.dim(1), -1, -1});
-  return convolve("conv2d", x, x.value(), w, w.value(), bias, {stride, pad, false},
+  return convolve("conv2d", x, x.value(), w, w.value_as(x.dtype()), bias, {stride, pad, false},
                   [](const Tensor& dx) { return dx; });
 }
 
 Var conv1d(const Var& x, const Var& w, const Var& bias, int stride, int pad) {
   check_dims("conv1d", "x", x, {-1, -1, -1});
   check_dims("conv1d", "w", w, {-1, x.dim(1), -1});
-  return convolve("conv1d", x, x.value().unsqueeze(2), w, w.value().unsqueeze(2), bias, {stride, pad, true},
+  return convolve("conv1d", x, x.value().unsqueeze(2), w, w.value_as(x.dtype()).unsqueeze(2), bias, {stride, pad, true},
                   [](const Tensor& dx) { return dx.select(2, 0).contiguous(); });
 }
 

@@ -106,7 +106,7 @@ Var cast(const Var& x, DType dtype) {
   if (x.dtype() == dtype) return x;
   check(is_floating(x.dtype()) && is_floating(dtype), "cast", "expected floating dtypes, got {} to {}",
         name_of(x.dtype()), name_of(dtype));
-  return record("cast", x.value().to(dtype), {x},
+  return record("cast", x.value_as(dtype), {x},
                 [from = x.dtype()](const Tensor& dy, Grads& g) { g.set(0, dy.to(from)); });
 }
 

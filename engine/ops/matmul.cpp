@@ -58,9 +58,9 @@ Var matmul(const Var& a, const Var& b) {
 }
 
 Var linear(const Var& x, const Var& w, const Var& bias, Activation act) {
-  check(x.ndim() >= 1 && w.ndim() == 2, "linear", "expected x [..., in] and w [out, in], got {} and {}",
-        x.shape().str(), w.shape().str());
-  check(x.dim(-1) == w.dim(1), "linear", "expected x [..., {}] for w {}, got {}", w.dim(1), w.shape().str(),
+  check(x.ndim() >= 1 && (w.ndim() == 2 || (w.ndim() == 3 && w.dim(1) == 1)), "linear",
+        "expected x [..., in] and w [out, in] (or [out, 1, in]), got {} and {}", x.shape().str(), w.shape().str());
+  check(x.dim(-1) == w.dim(-1), "linear", "expected x [..., {}] for w {}, got {}", w.dim(-1), w.shape().str(),
         x.shape().str());
   check_parameter_dtype("linear", "w", w, x);
   if (bias) {
@@ -68,7 +68,8 @@ Var linear(const Var& x, const Var& w, const Var& bias, Activation act) {
     check_same_dtype("linear", w, bias);
   }
   const Tensor& in = x.value();
-  const Tensor weight = w.value().to(x.dtype());  // rounded once: the backward uses the same
+  // rounded once: the backward uses the same
+  const Tensor weight = w.value_as(x.dtype()).reshape({w.dim(0), w.dim(-1)});
   Shape shape = in.shape();
   shape[-1] = w.dim(0);
   const Tensor y = Tensor::empty(shape, in.dtype(), in.device());
@@ -84,20 +85,21 @@ Var linear(const Var& x, const Var& w, const Var& bias, Activation act) {
                      .act = split ? Activation::none : act});
   if (split) run<&Table::unary_fwd>({.op = UnaryOp::gelu, .x = before, .y = y});
   const Tensor kept = act == Activation::none ? Tensor() : before;
-  return record("linear", y, {x, w, bias}, [in, weight, kept, act, master = w.dtype()](const Tensor& dy_any, Grads& g) {
-    Tensor dy = dy_any.contiguous();
-    if (act != Activation::none) {
-      const Tensor masked = Tensor::empty_like(dy);
-      const UnaryOp op = act == Activation::relu ? UnaryOp::relu : UnaryOp::gelu;
-      run<&Table::unary_bwd>({.op = op, .x = kept, .y = kept, .dy = dy, .dx = masked});
-      dy = masked;
-    }
-    const std::int64_t out = weight.dim(0), width = weight.dim(1);
-    const Tensor d = rows(dy);
-    if (g.wants(0)) g.set(0, product(d, weight, {d.dim(0), width}).reshape(in.shape()));
-    if (g.wants(1)) g.set(1, product(d.transpose(0, 1), rows(in), {out, width}, master));
-    if (g.wants(2)) g.set(2, sum_to(d, {out}, master));
-  });
+  return record("linear", y, {x, w, bias},
+                [in, weight, kept, act, master = w.dtype(), w_shape = w.shape()](const Tensor& dy_any, Grads& g) {
+                  Tensor dy = dy_any.contiguous();
+                  if (act != Activation::none) {
+                    const Tensor masked = Tensor::empty_like(dy);
+                    const UnaryOp op = act == Activation::relu ? UnaryOp::relu : UnaryOp::gelu;
+                    run<&Table::unary_bwd>({.op = op, .x = kept, .y = kept, .dy = dy, .dx = masked});
+                    dy = masked;
+                  }
+                  const std::int64_t out = weight.dim(0), width = weight.dim(1);
+                  const Tensor d = rows(dy);
+                  if (g.wants(0)) g.set(0, product(d, weight, {d.dim(0), width}).reshape(in.shape()));
+                  if (g.wants(1)) g.set(1, product(d.transpose(0, 1), rows(in), {out, width}, master).reshape(w_shape));
+                  if (g.wants(2)) g.set(2, sum_to(d, {out}, master));
+                });
 }
 
 }  // namespace spn::ops

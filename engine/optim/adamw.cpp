@@ -20,6 +20,7 @@ class AdamW final : public Optimizer {
                          .grad = grads[k],
                          .m = slot(0, present[k]),
                          .v = slot(1, present[k]),
+                         .copy = i.var.rounded(),
                          .decay_scale = i.decay ? 1.0 : 0.0,
                          .lr_scale = i.lr_scale});
     }

@@ -22,6 +22,7 @@ class Sgd final : public Optimizer {
                          .lr_scale = i.lr_scale});
     }
     kernels::run<&kernels::Table::sgd>({.params = params_, .update = update, .momentum = options_.momentum});
+    for (const std::size_t i : present) items()[i].var.renew_rounded();
   }
 
   SgdOptions options_;

@@ -54,6 +54,8 @@ class Counter {
       inputs_.niche_image = image(config.niche_image_px);
     inputs_.spot_gene = Tensor::empty({o.batch, config.spot_gene_width}, DType::f32, kMeta);
     inputs_.niche_gene = Tensor::empty({o.batch, config.genes}, DType::f32, kMeta);
+    const NoGrad no_grad;
+    model_.embed(inputs_, context_);  // weights that are kept rounded are, from here on
   }
 
   StepCost run() {
@@ -140,6 +142,7 @@ class Counter {
 
   void whole_step(StepCost& cost) {
     for (const auto& e : model_.registry().entries()) cost.weight_bytes += static_cast<double>(e.value().bytes());
+    cost.weight_bytes += static_cast<double>(model_.registry().rounded_bytes());
     for (const Var& v : model_.registry().trainable()) cost.gradient_bytes += static_cast<double>(v.value().bytes());
     cost.optimizer_bytes = 2 * cost.gradient_bytes;
     for (const auto& e : model_.registry().entries())  // as optim::Ema keeps them

@@ -31,7 +31,8 @@ struct CostOptions {
 struct StepCost {
   std::vector<PartCost> parts;  // encoders, fusions, heads, and the three losses
   PartCost total;
-  // Of one rank and the whole batch. AdamW's state; gradients of what is trained; batch norm's statistics are weights.
+  // Of one rank and the whole batch. AdamW's state; gradients of what is trained; batch norm's statistics are weights,
+  // and so are those that are kept in bf16 beside fp32.
   double weight_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0, input_bytes = 0, activation_bytes = 0,
          ema_bytes = 0;
   double floor_bytes = 0;  // their sum: what a step cannot do without, as the tape keeps it

@@ -16,9 +16,10 @@ struct UpdateRates {
   double max_norm = 0;  // gradients are multiplied by min(1, max_norm / (sqrt(squares) + 1e-6)); 0: by 1
 };
 
-// One parameter: w, its gradient and its state, all contiguous and of equal shape.
+// One parameter: w, its gradient and its state, all contiguous and of equal shape; copy: absent, or beside w in f32 the
+// new w rounded to bf16.
 struct AdamWParam {
-  View w, grad, m, v;
+  View w, grad, m, v, copy;
   double decay_scale = 1, lr_scale = 1;  // of the weight decay and of the learning rate
 };
 

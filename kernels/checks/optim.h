@@ -27,6 +27,11 @@ inline void check_update(const AdamW& a) {
     detail::check_like("adamw", "grad", p.grad, p.w);
     detail::check_like("adamw", "m", p.m, p.w);
     detail::check_like("adamw", "v", p.v, p.w);
+    if (!p.copy) continue;
+    check(p.w.dtype == DType::f32 && p.copy.dtype == DType::bf16 && p.copy.shape == p.w.shape &&
+              p.copy.is_contiguous() && p.copy.device == p.w.device,
+          "adamw", "copy: expected contiguous bf16 {} beside f32, got {} {} beside {}", p.w.shape.str(),
+          name_of(p.copy.dtype), p.copy.shape.str(), name_of(p.w.dtype));
   }
   detail::check_rates("adamw", a.update);
 }

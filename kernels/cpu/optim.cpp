@@ -58,13 +58,24 @@ void adamw_chunk(const AdamWParam& p, const AdamW& a, const Rates& r, std::int64
   const T new1 = static_cast<T>(1 - a.beta1), beta2 = static_cast<T>(a.beta2), new2 = static_cast<T>(1 - a.beta2);
   const T root2 = static_cast<T>(std::sqrt(correction2)), eps = static_cast<T>(a.eps);
   const T rate = static_cast<T>(lr / correction1);
-#pragma omp simd
-  for (std::int64_t i = begin; i < end; ++i) {
+  const auto update = [&](std::int64_t i) {
     const T g = grad[i] * scale;
     m[i] += new1 * (g - m[i]);
     v[i] = v[i] * beta2 + new2 * g * g;
     w[i] = w[i] * keep - rate * (m[i] / (std::sqrt(v[i]) / root2 + eps));
-  }
+  };
+  if constexpr (std::is_same_v<T, float>)
+    if (p.copy) {
+      bf16* __restrict copy = static_cast<bf16*>(p.copy.data);
+#pragma omp simd
+      for (std::int64_t i = begin; i < end; ++i) {
+        update(i);
+        copy[i] = bf16(w[i]);
+      }
+      return;
+    }
+#pragma omp simd
+  for (std::int64_t i = begin; i < end; ++i) update(i);
 }
 
 template <class T>

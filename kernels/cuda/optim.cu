@@ -85,7 +85,7 @@ void adamw(const AdamW& a) {
         return u;
       },
       [](auto& tables, const AdamWParam& p) {
-        tables.add({&p.w, &p.m, &p.v, &p.grad}, p.decay_scale, p.lr_scale);
+        tables.add({&p.w, &p.m, &p.v, &p.grad, &p.copy}, p.decay_scale, p.lr_scale);
       });
 }
 

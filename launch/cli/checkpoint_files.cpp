@@ -31,6 +31,7 @@ std::int64_t use_averages(const nn::Registry& registry, const std::string& folde
     const auto at = std::find_if(entries.begin(), entries.end(), [&n = name](const auto& e) { return e.name == n; });
     if (at == entries.end()) fail_data("checkpoint", "{}: the model has no {}", path, name);
     averages.load_into(name, at->value());
+    at->written();
     ++used;
   }
   return used;

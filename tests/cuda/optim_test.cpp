@@ -89,6 +89,43 @@ TEST_F(CudaOptim, AdamW) {
     hold(few(), 4, [&](const auto& t, const Tensor& r, const Tensor& s) { adamw(t, r, s, most); });
 }
 
+// The copy is the device's own new weight, rounded; aligned or not, some tensors with and some without.
+TEST_F(CudaOptim, AdamWWritesTheRoundedWeightToo) {
+  for (int order = 0; order < test::device_orders(); ++order) {
+    test::use_order(order);
+    for (const Device device : {Device{}, test::kGpu}) {
+      const auto t = make(few(), 4, device), without = make(few(), 4, device);
+      std::vector<Tensor> copies;
+      std::vector<AdamWParam> p;
+      for (std::size_t i = 0; i < t.size(); ++i) {
+        const bool has = t[i][0].dtype() == DType::f32 && i != 3;
+        const std::int64_t skip = few()[i].skip;
+        copies.push_back(
+            has ? Tensor::full({t[i][0].numel() + skip}, 7, DType::bf16, device).narrow(0, skip, t[i][0].numel())
+                : Tensor());
+        p.push_back({.w = t[i][0],
+                     .grad = t[i][1],
+                     .m = t[i][3],
+                     .v = t[i][2],
+                     .copy = copies.back(),
+                     .decay_scale = i % 2 == 0 ? 1.0 : 0.0,
+                     .lr_scale = 1 + 0.5 * static_cast<double>(i % 3)});
+      }
+      const Tensor rates = Tensor::from(std::vector<double>{0.01, 0.1, 1}, {3}).to(device),
+                   squares = Tensor::from(std::vector<double>{4}, {1}).to(device);
+      run<&Table::adamw>({.params = p, .update = {.rates = rates, .squares = squares, .max_norm = 1}});
+      adamw(without, rates, squares, 1);
+      for (std::size_t i = 0; i < t.size(); ++i) {
+        const Tensor w = t[i][0].contiguous().to(Device{});
+        EXPECT_TRUE(test::close(w, without[i][0].contiguous().to(Device{}), {0, 0})) << i;
+        if (!copies[i]) continue;
+        EXPECT_TRUE(test::close(copies[i].contiguous().to(Device{}), w.to(DType::bf16), {0, 0})) << i;
+      }
+    }
+  }
+  test::use_order(0);
+}
+
 TEST_F(CudaOptim, Sgd) {
   for (const double most : {0.0, 1.0})
     hold(few(), 3, [&](const auto& t, const Tensor& r, const Tensor& s) { sgd(t, r, s, most); });

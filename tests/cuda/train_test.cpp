@@ -60,11 +60,13 @@ struct How {
   TrainerOptions options;
   std::int64_t steps = 5, rows = 6;
   bool poison = false;  // one step's expression is not finite
+  bool keep_rounded = true;
 };
 
 Ran train(const How& how) {
   const models::Config c = small_config();
   models::StAlign model(c, 5, how.device);
+  model.registry().keep_rounded(how.keep_rounded);
   const auto optimizer = optim::make_adamw(optim::make_items(model.registry().trainable()));
   const auto world = dist::make_self();
   TrainerOptions o = how.options;
@@ -157,6 +159,23 @@ TEST_F(CudaTrain, Bf16StaysNearTheCpus) {
   const Ran want = train(how);
   how.device = kGpu;
   expect_near(train(how), want, 2e-2, 2e-2);
+}
+
+TEST_F(CudaTrain, WeightsKeptInBf16AreThoseRoundedAtUse) {
+  How how{.device = kGpu};
+  how.options.compute = DType::bf16;
+  how.options.graph = false;
+  how.keep_rounded = false;
+  const Ran rounded_at_use = train(how);
+  how.keep_rounded = true;
+  for (const bool graph : {false, true}) {
+    how.options.graph = graph;
+    const Ran kept = train(how);
+    EXPECT_EQ(kept.replayed, graph);
+    EXPECT_EQ(kept.losses, rounded_at_use.losses);
+    EXPECT_EQ(kept.norms, rounded_at_use.norms);
+    EXPECT_EQ(kept.weights, rounded_at_use.weights);
+  }
 }
 
 TEST_F(CudaTrain, EmbeddingsAsOnTheCpu) {

@@ -63,10 +63,11 @@ struct UpdateScalars {
   out->first = !(t > 1);
 }
 
-// Updates have kPointers tensors, of which the first kWritten change, and Constants of a tensor.
+// Updates have kPointers tensors, the first kTyped of them of type T, of which the first kWritten change, and Constants
+// of a tensor.
 template <class T>
 struct AdamWUpdate {
-  static constexpr int kPointers = 4, kWritten = 3;  // w, m, v; grad
+  static constexpr int kPointers = 5, kTyped = 4, kWritten = 3;  // w, m, v; grad; w rounded to bf16, or null
   double beta1, beta2, eps;
   struct Constants {
     T keep, scale, new1, beta2, new2, root2, eps, rate;
@@ -91,7 +92,7 @@ struct AdamWUpdate {
 };
 template <class T>
 struct SgdUpdate {
-  static constexpr int kPointers = 3, kWritten = 2;  // w, momentum; grad
+  static constexpr int kPointers = 3, kTyped = 3, kWritten = 2;  // w, momentum; grad
   double momentum;
   struct Constants {
     T scale, decay, momentum, rate;
@@ -107,7 +108,7 @@ struct SgdUpdate {
 };
 template <class T>
 struct LerpUpdate {
-  static constexpr int kPointers = 2, kWritten = 1;  // y; x
+  static constexpr int kPointers = 2, kTyped = 2, kWritten = 1;  // y; x
   double weight;
   struct Constants {
     T part;
@@ -116,10 +117,24 @@ struct LerpUpdate {
   static __device__ void apply(const Constants& c, T& y, T x) { y += c.part * (x - y); }
 };
 
+// 8 bytes at once for the four floats that 16 hold.
+template <int V, class C>
+__device__ inline void store_rounded(bf16* p, const C (&e)[V]) {
+  if constexpr (V == 4) {
+    std::uint64_t bits = 0;
+#pragma unroll
+    for (int j = 0; j < V; ++j) bits |= static_cast<std::uint64_t>(convert<bf16>(e[j]).bits) << (16 * j);
+    *reinterpret_cast<std::uint64_t*>(p) = bits;
+  } else {
+#pragma unroll
+    for (int j = 0; j < V; ++j) p[j] = convert<bf16>(e[j]);
+  }
+}
+
 template <int V, class T, class Update>
 __device__ inline void update_run(void* const* p, std::int64_t begin, std::int64_t end,
                                   const typename Update::Constants& c) {
-  constexpr int N = Update::kPointers;
+  constexpr int N = Update::kTyped;
 #pragma unroll 2
   for (std::int64_t i = begin + threadIdx.x * V; i < end; i += static_cast<std::int64_t>(blockDim.x) * V) {
     T e[N][V];
@@ -136,6 +151,8 @@ __device__ inline void update_run(void* const* p, std::int64_t begin, std::int64
     }
 #pragma unroll
     for (int k = 0; k < Update::kWritten; ++k) store_some<V>(static_cast<T*>(p[k]) + i, e[k]);
+    if constexpr (Update::kPointers > N)
+      if (p[N] != nullptr) store_rounded<V>(static_cast<bf16*>(p[N]) + i, e[0]);
   }
 }
 

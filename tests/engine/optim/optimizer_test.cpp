@@ -155,10 +155,57 @@ TEST(Kernels, RefuseWhatDoesNotFit) {
   const Tensor w = Tensor::from(std::vector<float>(6), {2, 3}), g = Tensor::from(std::vector<float>(6), {3, 2});
   const kernels::AdamWParam bad{.w = w, .grad = g, .m = w, .v = w};
   EXPECT_THROW(run<&Table::adamw>({.params = {&bad, 1}}), Error);
+  const Tensor half = Tensor::empty({3, 2}, DType::bf16);
+  const kernels::AdamWParam misshapen{.w = w, .grad = w, .m = w, .v = w, .copy = half},
+      unrounded{.w = w, .grad = w, .m = w, .v = w, .copy = w};
+  EXPECT_THROW(run<&Table::adamw>({.params = {&misshapen, 1}}), Error);
+  EXPECT_THROW(run<&Table::adamw>({.params = {&unrounded, 1}}), Error);
   const kernels::SgdParam worse{.w = w, .grad = w.transpose(0, 1), .momentum = w};
   EXPECT_THROW(run<&Table::sgd>({.params = {&worse, 1}}), Error);
   const View v = w.view();
   EXPECT_THROW(run<&Table::sum_of_squares>({.x = {&v, 1}, .out = w}), Error);
+}
+
+// What a layer reads in bf16 is the weight, rounded, after whatever has written it; its memory stays.
+TEST(RoundedForm, FollowsTheWeight) {
+  const auto bits = [](const Tensor& t) {
+    const auto* p = t.data<bf16>();
+    std::vector<std::uint16_t> v;
+    for (std::int64_t i = 0; i < t.numel(); ++i) v.push_back(p[i].bits);
+    return v;
+  };
+  for (const bool adamw : {true, false}) {
+    const Var kept(test::random({37, 41}, 3, DType::f32), true, "kept"),
+        plain(test::random({7}, 4, DType::f32), true, "plain"),
+        frozen(test::random({5}, 5, DType::f32), false, "frozen");
+    kept.keep_rounded(true);
+    frozen.keep_rounded(true);
+    const Tensor copy = kept.value_as(DType::bf16), still = frozen.value_as(DType::bf16);
+    EXPECT_EQ(bits(copy), bits(kept.value().to(DType::bf16)));
+    EXPECT_TRUE(kept.value_as(DType::bf16).shares_storage_with(copy));
+    EXPECT_TRUE(kept.value_as(DType::f32).shares_storage_with(kept.value()));
+    EXPECT_FALSE(plain.value_as(DType::bf16).shares_storage_with(plain.value_as(DType::bf16)));
+    EXPECT_FALSE(plain.rounded());
+    const auto opt = adamw ? make_adamw(make_items({kept, plain})) : make_sgd(make_items({kept, plain}));
+    for (int t = 0; t < 3; ++t) {
+      const auto before = bits(copy);
+      kept.set_grad(test::random({37, 41}, static_cast<std::uint64_t>(10 + t), DType::f32));
+      plain.set_grad(test::random({7}, static_cast<std::uint64_t>(20 + t), DType::f32));
+      opt->step({.lr = 0.05, .weight_decay = 0.1});
+      EXPECT_NE(bits(copy), before);
+      EXPECT_EQ(bits(copy), bits(kept.value().to(DType::bf16))) << "step " << t;
+    }
+    const auto before = bits(copy);
+    kept.set_grad(Tensor::full({37, 41}, std::numeric_limits<double>::infinity()));
+    EXPECT_TRUE(opt->step({.lr = 0.05}).skipped);
+    EXPECT_EQ(bits(copy), before);
+    kept.set_value(test::random({37, 41}, 9, DType::f32));
+    EXPECT_EQ(bits(copy), bits(kept.value().to(DType::bf16)));
+    EXPECT_TRUE(kept.rounded().shares_storage_with(copy));
+    EXPECT_EQ(bits(still), bits(frozen.value().to(DType::bf16)));
+    kept.keep_rounded(false);
+    EXPECT_FALSE(kept.rounded());
+  }
 }
 
 TEST(Groups, BiasesAndVectorsDoNotDecay) {
