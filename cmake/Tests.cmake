@@ -10,9 +10,28 @@ file(GLOB support_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/support/*
 add_library(spn_test_support STATIC ${support_sources})
 target_link_libraries(spn_test_support PUBLIC spn_engine spn_data GTest::gtest nlohmann_json::nlohmann_json
                       Threads::Threads)
-target_compile_options(spn_test_support PUBLIC -include ${CMAKE_SOURCE_DIR}/tests/support/paths.h)
-set_source_files_properties(tests/support/paths.cpp PROPERTIES COMPILE_DEFINITIONS
+set_source_files_properties(tests/support/paths.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_DEFINITIONS
   "SPN_SOURCE_PATH=\"${CMAKE_SOURCE_DIR}\";SPN_BINARY_PATH=\"${CMAKE_BINARY_DIR}\"")
+
+# Tests take as long to compile as everything else: their common headers are parsed once, and what they compute is not
+# worth more than -O1.
+function(spn_test_flags target)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  if(target STREQUAL spn_test_support)
+    target_precompile_headers(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/pch.h)
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)  # compiled as the programs are
+    target_compile_options(${target} PRIVATE -fPIE)
+  else()
+    target_precompile_headers(${target} REUSE_FROM spn_test_support)
+  endif()
+  if(SPN_CCACHE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # what ccache's manual asks for where headers are precompiled
+    target_compile_options(${target} PRIVATE -fpch-preprocess)
+    set_target_properties(${target} PROPERTIES CXX_COMPILER_LAUNCHER
+      "${CMAKE_COMMAND};-E;env;CCACHE_SLOPPINESS=pch_defines,time_macros;${SPN_CCACHE}")
+  endif()
+endfunction()
+spn_test_flags(spn_test_support)
 
 set(folders "")
 foreach(source ${test_sources})
@@ -34,6 +53,7 @@ if(NOT SPN_SANITIZE)  # the emulator switches stacks, which AddressSanitizer can
   add_executable(test_cuda_emulated ${cuda_tests})
   target_link_libraries(test_cuda_emulated PRIVATE spn_cuda_emulated spn_cli spn_test_support)
   target_include_directories(test_cuda_emulated PRIVATE tests/support/emulator)
+  spn_test_flags(test_cuda_emulated)
   add_test(NAME cuda_emulated COMMAND test_cuda_emulated)
   set_tests_properties(cuda_emulated PROPERTIES LABELS unit TIMEOUT 1800)
 endif()
@@ -41,6 +61,7 @@ if(SPN_HAVE_CUDA)
   list(REMOVE_ITEM cuda_tests ${CMAKE_SOURCE_DIR}/tests/cuda/emulator_test.cpp)  # of the emulator itself
   add_executable(test_cuda ${cuda_tests} tests/cuda/on_gpu.cpp)
   target_link_libraries(test_cuda PRIVATE spn_cli spn_test_support)
+  spn_test_flags(test_cuda)
   add_test(NAME cuda COMMAND test_cuda)
   set_tests_properties(cuda PROPERTIES LABELS gpu TIMEOUT 1800)
 endif()
@@ -52,6 +73,7 @@ foreach(folder ${folders})
   file(GLOB sources CONFIGURE_DEPENDS "${folder}/*_test.cpp")
   add_executable(test_${name} ${sources})
   target_link_libraries(test_${name} PRIVATE spn_test_support)
+  spn_test_flags(test_${name})
   if(relative MATCHES "^launch")
     target_link_libraries(test_${name} PRIVATE spn_cli)
   endif()

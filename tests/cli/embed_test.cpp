@@ -6,6 +6,7 @@
 
 #include "tests/support/cli_run.h"
 #include "tests/support/find_python.h"
+#include "tests/support/paths.h"
 
 namespace spn {
 namespace {

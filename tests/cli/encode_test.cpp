@@ -14,6 +14,7 @@
 #include "data/h5/h5.h"
 #include "data/pack/reader.h"
 #include "tests/support/cli_run.h"
+#include "tests/support/paths.h"
 
 namespace spn {
 namespace {

@@ -10,6 +10,7 @@
 #include "engine/ckpt/safetensors.h"
 #include "tests/support/cli_run.h"
 #include "tests/support/find_python.h"
+#include "tests/support/paths.h"
 #include "tests/support/tensors.h"
 
 namespace spn {

@@ -7,6 +7,7 @@
 #include "tests/support/errors.h"
 #include "tests/support/find_python.h"
 #include "tests/support/made_slides.h"
+#include "tests/support/paths.h"
 #include "tests/support/run_binary.h"
 #include "tests/support/temp_folder.h"
 

@@ -12,6 +12,7 @@
 
 #include "data/pack/reader.h"
 #include "tests/support/cli_run.h"
+#include "tests/support/paths.h"
 
 namespace spn {
 namespace {

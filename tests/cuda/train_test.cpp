@@ -6,6 +6,7 @@
 #include "engine/train/trainer.h"
 #include "tests/cuda/twin.h"
 #include "tests/support/model_config.h"
+#include "tests/support/paths.h"
 
 namespace spn::train {
 namespace {

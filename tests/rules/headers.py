@@ -14,8 +14,8 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import sources  # noqa: E402
 
-TAKES_VALUE = ("-o", "-MF", "-MT", "-MQ")
-DROPPED = ("-c", "-MD", "-MMD")
+TAKES_VALUE = ("-o", "-MF", "-MT", "-MQ", "-include")  # -include: what tests precompile, which hides what is missing
+DROPPED = ("-c", "-MD", "-MMD", "-Winvalid-pch", "-fpch-preprocess")
 TOOLKIT = ("cuda_runtime.h", "cublasLt.h", "cudnn.h", "nccl.h")
 
 
@@ -30,10 +30,10 @@ def commands(build):
         words, kept, skip = shlex.split(entry["command"]), [], False
         if any(word.endswith("nvcc") for word in words[:2]):
             continue  # the same file is compiled for the host too (tests/support/emulator)
-        for word in words:
+        for word in words[1 + max((i for i, word in enumerate(words) if word.endswith("ccache")), default=-1):]:
             if skip or word in TAKES_VALUE:
                 skip = not skip
-            elif word not in DROPPED and word != entry["file"] and not word.endswith("ccache"):
+            elif word not in DROPPED and word != entry["file"]:
                 kept.append(word)
         out[name] = kept
     return out

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/ckpt/safetensors.h"
+#include "tests/support/paths.h"
 
 namespace spn::test {
 

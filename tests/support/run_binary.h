@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/core/check.h"
+#include "tests/support/paths.h"
 
 namespace spn::test {
 

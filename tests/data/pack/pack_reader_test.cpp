@@ -11,6 +11,7 @@
 #include "engine/core/check.h"
 #include "tests/support/find_python.h"
 #include "tests/support/made_pack.h"
+#include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
 

@@ -11,6 +11,7 @@
 #include "engine/core/check.h"
 #include "tests/support/find_python.h"
 #include "tests/support/full_disk.h"
+#include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"
 
 namespace spn::data {

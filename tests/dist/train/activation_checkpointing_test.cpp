@@ -9,6 +9,7 @@
 #include "engine/train/losses.h"
 #include "tests/support/counting_comm.h"
 #include "tests/support/model_config.h"
+#include "tests/support/paths.h"
 #include "tests/support/tensors.h"
 #include "tests/support/world.h"
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "tests/fuzz/safetensors_target.h"
+#include "tests/support/paths.h"
 
 namespace spn {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "engine/train/losses.h"
 #include "tests/support/model_config.h"
+#include "tests/support/paths.h"
 #include "tests/support/tensors.h"
 
 namespace spn::models {

@@ -7,6 +7,7 @@
 #include "engine/train/losses.h"
 #include "tests/support/golden.h"
 #include "tests/support/model_config.h"
+#include "tests/support/paths.h"
 #include "tests/support/tensors.h"
 
 namespace spn::models {

@@ -7,6 +7,7 @@
 #include "engine/train/trainer.h"
 #include "kernels/table.h"
 #include "tests/support/model_config.h"
+#include "tests/support/paths.h"
 #include "tests/support/tensors.h"
 
 namespace spn::train {
