@@ -9,6 +9,7 @@
 #include "engine/train/trainer.h"
 #include "tests/support/find_python.h"
 #include "tests/support/model_config.h"
+#include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tensors.h"
 
@@ -67,26 +68,32 @@ double distance(const Tensor& got, const Tensor& want) {  // relative L2
 // In double: every element, gradients through 50 layers too, to the rounding of the reference's file. In fp32: 1e-5 of
 // the largest element, or where PyTorch's own fp32 is further than that from double, as far as it (batch statistics of
 // few samples magnify rounding; a ReLU's input within rounding of 0 is on either side by chance): results element by
-// element, gradients as a whole.
+// element, gradients as a whole. In bf16: each tensor as a whole, by the table's row for long sums, or half as far
+// again as PyTorch's autocast.
 class Comparison {
  public:
   Comparison(const Reference& r, DType dtype) : reference_(r), dtype_(dtype) {}
   void expect(const std::string& name, const Tensor& got) {
     const Tensor want = reference_[name], shaped = got.reshape(want.shape());
-    const double theirs = reference_["err." + name].item(), off = distance(shaped, want);
-    if (dtype_ == DType::f64) {
+    const double theirs = reference_[(dtype_ == DType::bf16 ? "err_bf16." : "err.") + name].item();
+    const double off = distance(shaped, want);
+    const std::string peer = dtype_ == DType::bf16 ? "PyTorch's autocast" : "PyTorch's fp32";
+    if (dtype_ == DType::bf16) {
+      EXPECT_TRUE(off <= std::max(test::tolerance(DType::bf16, 16).relative, 1.5 * theirs))
+          << name << ": " << off << ", " << peer << ": " << theirs;
+    } else if (dtype_ == DType::f64) {
       EXPECT_TRUE(test::close(shaped, want, {0, 1e-6 * largest(want)})) << name;
     } else {
       const double tol = std::max(1e-5, 3 * theirs);
       const bool gradient = name.rfind("grad.", 0) == 0;
       if (!gradient) {
-        EXPECT_TRUE(test::close(shaped, want, {0, tol * largest(want)})) << name << ", PyTorch's fp32: " << theirs;
+        EXPECT_TRUE(test::close(shaped, want, {0, tol * largest(want)})) << name << ", " << peer << ": " << theirs;
       }
-      EXPECT_TRUE(off <= tol) << name << ": " << off << ", PyTorch's fp32: " << theirs;
+      EXPECT_TRUE(off <= tol) << name << ": " << off << ", " << peer << ": " << theirs;
     }
     if (off > worst_) {
       worst_ = off;
-      worst_name_ = name + fmt::format(" (PyTorch's fp32 {:.2g})", theirs);
+      worst_name_ = name + fmt::format(" ({} {:.2g})", peer, theirs);
     }
     ++compared_;
   }
@@ -108,7 +115,7 @@ class Comparison {
 using Forward = std::function<Var(const models::StAlign&, const nn::Context&)>;
 void expect_part(const models::Config& config, DType dtype, const Reference& reference, const std::string& name,
                  const Forward& forward) {
-  models::StAlign model(config, 1, {}, dtype);
+  models::StAlign model(config, 1, {}, dtype == DType::f64 ? dtype : DType::f32);
   model.registry().load(reference.weights(name + "."), "reference", name + ".");
   Comparison compare(reference, dtype);
   nn::Context c;
@@ -120,7 +127,7 @@ void expect_part(const models::Config& config, DType dtype, const Reference& ref
   c.training = true;
   const Var y = forward(model, c);
   compare.expect(name + ".out.train", y.value());
-  backward({y}, {reference[name + ".seed"].reshape(y.shape()).to(dtype)});
+  backward({y}, {reference[name + ".seed"].reshape(y.shape()).to(y.value().dtype())});
   int gradients = 0;
   for (const auto& e : model.registry().entries()) {
     if (e.name.rfind(name + ".", 0) != 0) continue;
@@ -154,6 +161,7 @@ TEST_P(FullModel, ImageEncoder) {
     return m.encode(e, in, context);
   };
   expect_part(c, DType::f32, reference, name, forward);
+  expect_part(c, DType::bf16, reference, name, forward);
   // double is slow on purpose-built fp32 paths; the ViT, smooth everywhere, is held in fp32 alone
   if (e == models::spot_image) expect_part(c, DType::f64, reference, name, forward);
 }
@@ -168,7 +176,7 @@ TEST(FullModelParts, GeneEncoderFusionAndHead) {
   c.vit_depth = 1;
   models::Inputs in;
   in.niche_gene = reference["niche_gene.in.0"];
-  for (const DType dtype : {DType::f32, DType::f64}) {
+  for (const DType dtype : {DType::f32, DType::f64, DType::bf16}) {
     expect_part(c, dtype, reference, "niche_gene", [&](const models::StAlign& m, const nn::Context& context) {
       return m.encode(models::niche_gene, in, context);
     });
