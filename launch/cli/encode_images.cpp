@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <future>
 
 #include "data/pack/reader.h"
 #include "engine/core/log.h"
@@ -43,26 +44,65 @@ std::string load_weights(Encoder& encoder, const EncodeImages& o, bool says) {
   return loaded.source;
 }
 
-// No gradient, no dropout, no augmentation. Parts of at most `batch` rows.
-void encode_rows(const Encoder& encoder, const data::PackReader& pack, std::int64_t first, std::int64_t rows,
-                 std::int64_t batch, DType compute, Device device, std::vector<float>& out) {
+struct Rows {
+  std::int64_t first, count;
+};
+
+// Niche images of parts of a pack, in order; while a part is encoded a thread reads the one after it.
+class ReadAhead {
+ public:
+  ReadAhead(const data::PackReader& pack, std::int64_t px, std::vector<Rows> parts)
+      : pack_(pack), bytes_(3 * px * px), parts_(std::move(parts)) {
+    start();
+  }
+  // uint8 [count, px, px, 3] of the next part. Throws what reading it threw.
+  std::vector<std::uint8_t> next() {
+    auto images = reading_.get();
+    start();
+    return images;
+  }
+
+ private:
+  void start() {
+    if (at_ == parts_.size()) return;
+    const Rows part = parts_[at_++];
+    reading_ = std::async(std::launch::async, [this, part] {
+      std::vector<std::uint8_t> images(static_cast<std::size_t>(part.count * bytes_));
+      for (std::int64_t i = 0; i < part.count; ++i) {
+        data::PackReader::Row row;
+        row.niche_image = images.data() + i * bytes_;
+        pack_.read_row(part.first + i, row);
+      }
+      return images;
+    });
+  }
+  const data::PackReader& pack_;
+  std::int64_t bytes_;
+  std::vector<Rows> parts_;
+  std::size_t at_ = 0;
+  std::future<std::vector<std::uint8_t>> reading_;  // last: its end waits for the thread, which uses the others
+};
+
+// A block in parts of at most `batch` rows.
+std::vector<Rows> parts_of(Rows block, std::int64_t batch) {
+  std::vector<Rows> parts;
+  for (std::int64_t at = 0; at < block.count; at += batch)
+    parts.push_back({block.first + at, std::min(batch, block.count - at)});
+  return parts;
+}
+
+// No gradient, no dropout, no augmentation.
+void encode_rows(const Encoder& encoder, ReadAhead& images, const std::vector<Rows>& parts, DType compute,
+                 Device device, std::vector<float>& out) {
   const NoGrad no_grad;
   nn::Context context;
   context.compute = compute;
-  const std::int64_t px = encoder.size.px, image = 3 * px * px;
-  std::vector<std::uint8_t> images;
+  const std::int64_t px = encoder.size.px;
   out.clear();
-  for (std::int64_t at = 0; at < rows; at += batch) {
-    const std::int64_t n = std::min(batch, rows - at);
-    images.resize(static_cast<std::size_t>(n * image));
-    for (std::int64_t i = 0; i < n; ++i) {
-      data::PackReader::Row row;
-      row.niche_image = images.data() + i * image;
-      pack.read_row(first + at + i, row);
-    }
-    const Tensor input = ops::image_embed(Tensor::from(images, {n, px, px, 3}, device), {}, compute);
-    const auto part = encoder.vit(Var(input), context).value().to_vector<float>();
-    out.insert(out.end(), part.begin(), part.end());
+  for (const Rows& part : parts) {
+    const Tensor input = ops::image_embed(Tensor::from(images.next(), {part.count, px, px, 3}, device), {}, compute);
+    const auto values = encoder.vit(Var(input), context).value().to_vector<float>();
+    out.insert(out.end(), values.begin(), values.end());
   }
 }
 
@@ -138,6 +178,13 @@ int encode_images(dist::Comm& world, const std::string& path, const EncodeImages
   if (left < writer.info().blocks) log::info("going on: {} are done", writer.info().progress());
   std::int64_t all = 0, done = 0;
   for (const std::int64_t block : todo) all += writer.rows(block);
+  const auto parts = [&](std::int64_t block) {
+    return parts_of({writer.first_row(block), writer.rows(block)}, o.batch);
+  };
+  std::vector<Rows> mine_in_order;
+  for (std::int64_t i = world.rank(); i < left; i += world.size())
+    for (const Rows& part : parts(todo[static_cast<std::size_t>(i)])) mine_in_order.push_back(part);
+  ReadAhead images(pack, o.model.niche_image_px, std::move(mine_in_order));
   Shown shown;
   std::vector<float> values;
   for (std::int64_t at = 0; at < left; at += world.size()) {
@@ -145,8 +192,7 @@ int encode_images(dist::Comm& world, const std::string& path, const EncodeImages
     dist::together(world, "encode", [&] {
       if (mine >= left) return;
       const std::int64_t block = todo[static_cast<std::size_t>(mine)];
-      encode_rows(encoder, pack, writer.first_row(block), writer.rows(block), o.batch, o.precision.dtype(), o.device,
-                  values);
+      encode_rows(encoder, images, parts(block), o.precision.dtype(), o.device, values);
       writer.write(block, values);
     });
     const std::int64_t end = std::min<std::int64_t>(left, at + world.size());
