@@ -40,7 +40,7 @@ __device__ inline double fold_run(const T* x, const Strided<1>& run, std::int64_
   for (std::int64_t from = begin + rank * kWidth; from < end; from += far) {
     const std::int64_t to = from + far < end ? from + far : end;
     C acc = fold_start<is_max, C>();
-#pragma unroll 4
+#pragma unroll(V == 0 ? 1 : 4)
     for (std::int64_t i = from; i < to; i += step) {
       C e[kWidth];
       if constexpr (V == 0) {

@@ -25,9 +25,11 @@ struct Strided {
   std::int64_t extent[kDims] = {};
   std::int64_t stride[N][kDims] = {};
 
-  // Offsets of element i of each view. Division in 32 bits where it suffices: it is several times faster.
+  // Offsets of element i of each view. Division in 32 bits where it suffices: it is several times faster. Not unrolled:
+  // dims are few, and unrolled divisions were most of the code and of its compilation.
   __device__ void offsets(std::int64_t i, std::int64_t (&at)[N]) const {
     for (int v = 0; v < N; ++v) at[v] = 0;
+#pragma unroll 1
     for (int d = dims - 1; d > 0; --d) {
       std::int64_t index;
       if (numel <= 0x7fffffff) {
