@@ -37,9 +37,15 @@ struct Table {
   MemoryStats (*memory)() = nullptr;
   void (*reset_peak)() = nullptr;
   // From host memory to the device beside the kernels: `from` may change when upload returns; kernels queued after
-  // await_uploads see the data. `to` must not be in use before. Null on the host.
+  // await_uploads see the data. Uploads begun after uploads_follow wait for the kernels queued before it: those may
+  // still read `to`. The host waits in none of them. Null on the host.
   void (*upload)(void* to, const void* from, std::size_t bytes) = nullptr;
   void (*await_uploads)() = nullptr;
+  void (*uploads_follow)() = nullptr;
+  // From the device to the host behind the kernels queued so far, without waiting. collect waits for that one, gives
+  // what came, and ends it; `to` null: it is not wanted. Null on the host.
+  void* (*download)(const void* from, std::size_t bytes) = nullptr;
+  void (*collect)(void* download, void* to) = nullptr;
   // Work in order behind this, for libraries that queue beside kernels (NCCL); null on the host.
   void* (*native_stream)() = nullptr;
   // What is queued between begin and end is recorded, not run, and replayed as often as wanted: the same kernels on the

@@ -14,7 +14,7 @@ Ema::Ema(const nn::Registry& registry, double decay) : decay_(decay) {
   }
 }
 
-void Ema::update() {
+void Ema::update(const Tensor& squares) {
   std::vector<kernels::LerpPair> pairs;
   for (std::size_t i = 0; i < weights_.size(); ++i) {
     if (is_floating(weights_[i].dtype()))
@@ -22,7 +22,7 @@ void Ema::update() {
     else
       average_[i].tensor.copy_from(weights_[i]);
   }
-  kernels::run<&kernels::Table::lerp>({.pairs = pairs, .weight = 1 - decay_});
+  kernels::run<&kernels::Table::lerp>({.pairs = pairs, .weight = 1 - decay_, .squares = squares});
 }
 
 void Ema::restart() {

@@ -17,8 +17,10 @@ class Ema {
   // Starts from the weights as they are. Freeze before. Usage error unless 0 < decay < 1.
   Ema(const nn::Registry& registry, double decay);
 
-  // average = decay · average + (1 − decay) · weights. Call it after each update that was not skipped.
-  void update();
+  // average = decay · average + (1 − decay) · weights. squares: of the update before it (Optimizer::squares); not
+  // finite: that was skipped, and the average stays too, but for the counters, which are copied. The host need not
+  // know.
+  void update(const Tensor& squares = {});
   // The average becomes the weights as they are.
   void restart();
 

@@ -17,7 +17,8 @@ Optimizer::Optimizer(std::vector<Item> items, std::initializer_list<const char*>
       state_.push_back({std::string(s) + "." + i.var.name(), zero});
     }
   const Device device = items_.front().var.value().device();
-  rates_ = Tensor::zeros({3}, DType::f64, device);
+  rates_ = Tensor::zeros({2}, DType::f64, device);
+  updates_ = Tensor::zeros({1}, DType::f64, device);
   squares_ = Tensor::zeros({1}, DType::f64, device);
   state_.push_back({"step", Tensor::from(std::vector<std::int64_t>{0}, {})});
 }
@@ -34,10 +35,11 @@ void Optimizer::zero_grad() const {
 
 void Optimizer::load_state(const std::map<std::string, Tensor>& saved, const std::string& source) {
   ckpt::restore("optim", "the optimiser state", state_, saved, source);
+  updates_.fill(static_cast<double>(steps()));
 }
 
 void Optimizer::set_rates(const StepArgs& args) {
-  rates_.copy_from(Tensor::from<double>({args.lr, args.weight_decay, static_cast<double>(steps() + 1)}, {3}));
+  rates_.copy_from(Tensor::from<double>({args.lr, args.weight_decay}, {2}));
 }
 
 void Optimizer::update(double clip_norm) {
@@ -55,12 +57,12 @@ void Optimizer::update(double clip_norm) {
     squares_.fill(0);
   else
     kernels::run<&kernels::Table::sum_of_squares>({.x = grads, .out = squares_});
-  apply({.rates = rates_, .squares = squares_, .max_norm = clip_norm}, present, grads);
+  apply({.rates = rates_, .updates = updates_, .squares = squares_, .max_norm = clip_norm}, present, grads);
 }
 
-StepResult Optimizer::finish() {
+StepResult Optimizer::finish(double squares) {
   StepResult r;
-  r.grad_norm = std::sqrt(squares_.item());
+  r.grad_norm = std::sqrt(squares);
   r.skipped = !std::isfinite(r.grad_norm);
   if (r.skipped)
     ++skipped_;

@@ -35,12 +35,18 @@ class Optimizer {
   StepResult step(const StepArgs& args) {
     set_rates(args);
     update(args.clip_norm);
-    return finish();
+    return finish(squares_.item());
   }
-  // The three parts of a step, for those who capture the middle one: it reads nothing on the host.
+  // The three parts of a step, for those who capture the middle one: it reads nothing on the host. Several may be begun
+  // before the first is finished.
   void set_rates(const StepArgs& args);
   void update(double clip_norm);
-  StepResult finish();
+  // squares: what squares() held after this step's update.
+  StepResult finish(double squares);
+  // On the parameters' device. rates: f64 [2], where set_rates puts learning rate and weight decay. squares: f64 [1], Σ
+  // g² of the last update.
+  const Tensor& rates() const { return rates_; }
+  const Tensor& squares() const { return squares_; }
   void zero_grad() const;
   const std::vector<Item>& items() const { return items_; }
 
@@ -49,7 +55,7 @@ class Optimizer {
   std::int64_t skipped() const { return skipped_; }
 
   // Everything a checkpoint needs, named "<slot>.<parameter>" (exp_avg, exp_avg_sq, momentum) and "step" (i64, scalar).
-  // The tensors share storage with the optimiser: copying into them restores it.
+  // The tensors share storage with the optimiser; "step" counts what is finished.
   const std::vector<ckpt::NamedTensor>& state() const { return state_; }
   // Restores it. Data error listing every missing, unexpected or misshapen tensor and naming `source`; then nothing is
   // changed.
@@ -65,7 +71,7 @@ class Optimizer {
  private:
   std::vector<Item> items_;
   std::vector<ckpt::NamedTensor> state_;  // slot by slot, items in order; "step" last
-  Tensor rates_, squares_;                // kernels::UpdateRates, on the parameters' device
+  Tensor rates_, updates_, squares_;      // kernels::UpdateRates, on the parameters' device
   std::int64_t skipped_ = 0;
 };
 

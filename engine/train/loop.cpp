@@ -1,5 +1,6 @@
 #include "engine/train/loop.h"
 
+#include <deque>
 #include <exception>
 #include <utility>
 
@@ -37,16 +38,22 @@ void save(const models::StAlign& model, const optim::Optimizer& optimizer, dist:
   log.event("checkpoint", {{"step", steps_done}, {"folder", folder}, {"seconds", watch.seconds()}});
 }
 
-Metrics make_metrics(const StepReport& r, const Batch& batch, const optim::StepArgs& args, const LoopOptions& o) {
+// A step that is queued, and what its line of metrics needs.
+struct Begun {
+  std::int64_t step, epoch;
+  optim::StepArgs args;
+};
+
+Metrics make_metrics(const StepReport& r, const Begun& b, const LoopOptions& o) {
   Metrics m;
-  m.step = batch.step + 1;
-  m.epoch = batch.epoch;
+  m.step = b.step + 1;
+  m.epoch = b.epoch;
   m.pairs_seen = m.step * o.global_batch;
   m.loss = r.loss;
   m.loss_spot = r.loss_of[0], m.loss_niche = r.loss_of[1], m.loss_cross = r.loss_of[2];
   m.acc_spot = r.accuracy_of[0], m.acc_niche = r.accuracy_of[1], m.acc_cross = r.accuracy_of[2];
-  m.lr = args.lr;
-  m.weight_decay = args.weight_decay;
+  m.lr = b.args.lr;
+  m.weight_decay = b.args.weight_decay;
   m.grad_norm = r.grad_norm;
   m.forward_s = r.forward_s, m.backward_s = r.backward_s, m.comm_s = r.comm_s, m.optimizer_s = r.optimizer_s;
   return m;
@@ -94,33 +101,49 @@ LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& opt
     trainer.stage(batch);
   };
   if (first_step < o.steps) fetch(first_step);
-  for (std::int64_t step = first_step; step < o.steps; ++step) {
-    const Stopwatch step_time;
-    const Batch now = batch;
-    const optim::StepArgs args{o.lr.at(step), o.weight_decay.at(step), o.clip_norm};
-    std::exception_ptr unread;  // this step is done all the same: it is written down before the run ends
-    const StepReport report = trainer.step(args, [&] {
-      try {
-        if (step + 1 < o.steps) fetch(step + 1);
-      } catch (...) {
-        unread = std::current_exception();
-      }
-    });
-    if (ema != nullptr && !report.skipped) ema->update();
-    Metrics m = make_metrics(report, now, args, o);
+  // A device works at one step while the host prepares the next: a step's results are read when the step after it is
+  // queued, or at once where something depends on them (a checkpoint, the end).
+  const std::size_t ahead = o.device.type == DeviceType::cpu ? 0 : 1;
+  std::deque<Begun> begun;
+  Stopwatch since;  // the results before
+  const auto finish_one = [&] {
+    const Begun b = begun.front();
+    begun.pop_front();
+    const StepReport report = trainer.finish();
+    Metrics m = make_metrics(report, b, o);
     m.data_s = std::exchange(data_s, 0.0);
-    m.step_s = step_time.seconds();
+    m.step_s = since.seconds();
     m.pairs_per_s = static_cast<double>(o.global_batch) / m.step_s;
     m.mem_bytes = static_cast<std::int64_t>(kernels::table_for(o.device).memory().peak);
     log.metrics(m);
     if (report.skipped) {
-      log.event("skipped_step", {{"step", step + 1}, {"reason", std::string("the gradient is not finite")}});
-      log::warn("step {}: the gradient is not finite; the update was skipped", step + 1);
+      log.event("skipped_step", {{"step", m.step}, {"reason", std::string("the gradient is not finite")}});
+      log::warn("step {}: the gradient is not finite; the update was skipped", m.step);
     }
+    since = Stopwatch();
+  };
+  for (std::int64_t step = first_step; step < o.steps; ++step) {
+    const std::int64_t epoch = batch.epoch;
+    begun.push_back({step, epoch, {o.lr.at(step), o.weight_decay.at(step), o.clip_norm}});
+    trainer.begin(begun.back().args);
+    if (ema != nullptr) ema->update(optimizer.squares());
+    std::exception_ptr unread;  // this step is done all the same: it is written down before the run ends
+    try {
+      if (step + 1 < o.steps) fetch(step + 1);
+    } catch (...) {
+      unread = std::current_exception();
+    }
+    while (begun.size() > ahead) finish_one();
     const bool stop = dist::any(world, stop_requested());
-    if (stop) log.event("signal", {{"step", step + 1}});
     const bool due = o.checkpoint_every > 0 && (step + 1) % o.checkpoint_every == 0;
-    if (stop || due || step + 1 == o.steps) save(model, optimizer, world, log, o, ema, step + 1, now.epoch);
+    const bool saves = stop || due || step + 1 == o.steps;
+    if (saves || unread)
+      while (!begun.empty()) finish_one();
+    if (stop) log.event("signal", {{"step", step + 1}});
+    if (saves) {
+      save(model, optimizer, world, log, o, ema, step + 1, epoch);
+      since = Stopwatch();
+    }
     if (unread) std::rethrow_exception(unread);
     if (stop && step + 1 < o.steps) return LoopEnd::stopped;
   }

@@ -38,29 +38,31 @@ void Staging::put(const Batch& b, bool with_facts) {
     waiting_ = b;
     return;
   }
-  Landed& to = landing_[static_cast<std::size_t>(turn_)];
   for (const auto t : kTensors) {
     if (!(b.*t) || (is_fact(t) && !with_facts) || (t == &Batch::niche_image && b.niche_feature)) continue;
-    upload(b.*t, to.batch.*t);
+    upload(b.*t, waiting_.*t);
   }
-  upload(Tensor::from(std::vector<std::int64_t>{b.step, b.first_sample}, {2}), to.clock);
+  upload(Tensor::from(std::vector<std::int64_t>{b.step, b.first_sample}, {2}), waiting_clock_);
 }
 
-void Staging::take() {
+void Staging::take(std::span<const double> numbers, const Tensor& to) {
+  const Tensor given = Tensor::from(numbers, {static_cast<std::int64_t>(numbers.size())});
   if (device_.type == DeviceType::cpu) {
     batch_ = std::exchange(waiting_, {});
-    return;
+    return to.copy_from(given);
   }
-  kernels::table_for(device_).await_uploads();
-  const auto adopt = [&](const Tensor& from, Tensor& to) {
+  const kernels::Table& table = kernels::table_for(device_);
+  upload(given, numbers_);
+  table.await_uploads();
+  const auto adopt = [&](const Tensor& from, Tensor& into) {
     if (!from) return;
-    if (!to) to = Tensor::empty_like(from);
-    to.copy_from(from);
+    if (!into) into = Tensor::empty_like(from);
+    into.copy_from(from);
   };
-  const Landed& from = landing_[static_cast<std::size_t>(turn_)];
-  for (const auto t : kTensors) adopt(from.batch.*t, batch_.*t);
-  adopt(from.clock, clock_);
-  turn_ = 1 - turn_;
+  for (const auto t : kTensors) adopt(waiting_.*t, batch_.*t);
+  adopt(waiting_clock_, clock_);
+  to.copy_from(numbers_);
+  table.uploads_follow();  // the next batch lands where this one has been read
 }
 
 }  // namespace spn::train

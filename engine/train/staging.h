@@ -2,7 +2,7 @@
 // knows their addresses); on the host, the batch as the loader made it.
 #pragma once
 
-#include <array>
+#include <span>
 
 #include "engine/train/batch.h"
 #include "kernels/args/dropout.h"
@@ -16,27 +16,22 @@ class Staging {
   // Takes the next step's batch: on a device it begins its way there, beside the step at work, into memory of its own.
   // Shapes must be the same in every step. with_facts: slide, position and cluster too.
   void put(const Batch& batch, bool with_facts);
-  // Makes the batch put last the one at hand; queued behind the step before.
-  void take();
+  // Makes the batch put last the one at hand; queued behind the step before. numbers: what else the step reads, into
+  // `to` (f64, as many).
+  void take(std::span<const double> numbers, const Tensor& to);
 
   const Batch& batch() const { return batch_; }
   // On a device the batch's step and first_sample are 0 and these are added when kernels run; null on the host.
   const kernels::BatchClock* clock() const;
 
  private:
-  // What lies on the device for one step.
-  struct Landed {
-    Batch batch;
-    Tensor clock;  // i64 [2], as BatchClock
-  };
   void upload(const Tensor& from, Tensor& to) const;
 
   Device device_;
-  Batch batch_;  // that the step reads
-  Tensor clock_;
-  Batch waiting_;                  // on the host
-  std::array<Landed, 2> landing_;  // they take turns: one is read while the other is written
-  int turn_ = 0;
+  Batch batch_;    // that the step reads
+  Tensor clock_;   // i64 [2], as BatchClock
+  Batch waiting_;  // on the host, or landing on the device while the step before reads batch_
+  Tensor waiting_clock_, numbers_;
 };
 
 }  // namespace spn::train

@@ -1,5 +1,7 @@
 #include "engine/train/trainer.h"
 
+#include <algorithm>
+
 #include "engine/core/stopwatch.h"
 #include "engine/ops/image.h"
 #include "engine/train/micro_batch.h"
@@ -16,7 +18,7 @@ Trainer::Trainer(models::StAlign& model, optim::Optimizer& optimizer, dist::Comm
       sync_(model.registry().trainable(), world),
       staging_(options.device),
       graph_(model.registry(), options.device, options.graph),
-      values_(Tensor::zeros({6}, DType::f64, options.device)) {
+      results_(Tensor::zeros({kResults}, DType::f64, options.device)) {
   const LossOptions& l = options.loss;
   if (!(l.alpha >= 0 && l.beta >= 0 && l.alpha + l.beta <= 1))
     fail_usage("pretrain", "expected alpha, beta >= 0 with alpha + beta <= 1, got {} and {}", l.alpha, l.beta);
@@ -91,44 +93,62 @@ void Trainer::run(double clip_norm, StepReport& times) {
   times.backward_s = took.backward_s;
   times.optimizer_s = optimizer_time.seconds();
 
+  const auto result = [&](std::size_t i) { return results_.select(0, static_cast<std::int64_t>(i)); };
   for (std::size_t t = 0; t < 3; ++t) {
-    values_.select(0, static_cast<std::int64_t>(t)).copy_from(losses.value[t].to(DType::f64));
-    values_.select(0, static_cast<std::int64_t>(3 + t)).copy_from(losses.accuracy[t].to(DType::f64));
+    result(t).copy_from(losses.value[t].to(DType::f64));
+    result(3 + t).copy_from(losses.accuracy[t].to(DType::f64));
   }
-  if (negatives_.groups > 1) world_.all_reduce(values_);  // every rank holds its group's values
+  result(6).copy_from(optimizer_.squares().reshape({}));
+  if (negatives_.groups > 1) world_.all_reduce(results_.narrow(0, 0, 6));  // every rank holds its group's values
 }
 
 void Trainer::stage(const Batch& batch) { staging_.put(batch, options_.loss.negatives != kernels::Negatives::all); }
 
-StepReport Trainer::step(const optim::StepArgs& args, const std::function<void()>& meanwhile) {
-  StepReport report;
-  const double blocked_before = world_.blocked_seconds() + negatives_.comm->blocked_seconds();
-  staging_.take();
-  optimizer_.set_rates(args);
-  const auto check_ranks = [&] {
-    world_.check_health();
-    negatives_.comm->check_health();
-  };
-  check_ranks();
-  graph_.run([&] { run(args.clip_norm, report); });
-  if (meanwhile) meanwhile();
-  kernels::table_for(options_.device).sync();
-  check_ranks();  // the sums of a step that lost a rank are no sums
-  const optim::StepResult update = optimizer_.finish();
+void Trainer::check_ranks() {
+  world_.check_health();
+  negatives_.comm->check_health();
+}
 
-  std::vector<double> values = values_.to_vector<double>();
+void Trainer::begin(const optim::StepArgs& args) {
+  Begun b;
+  const auto blocked = [&] { return world_.blocked_seconds() + negatives_.comm->blocked_seconds(); };
+  const double blocked_before = blocked();
+  staging_.take(std::array{args.lr, args.weight_decay}, optimizer_.rates());
+  check_ranks();
+  graph_.run([&] { run(args.clip_norm, b.report); });
+  b.report.comm_s = blocked() - blocked_before;
+  if (const auto download = kernels::table_for(options_.device).download; download != nullptr)
+    b.download = download(results_.view().data, results_.bytes());
+  else
+    std::copy_n(results_.data<double>(), kResults, b.results.begin());
+  begun_.push_back(b);
+}
+
+StepReport Trainer::finish() {
+  check(!begun_.empty(), "trainer", "finish: no step was begun");
+  Begun b = begun_.front();
+  begun_.pop_front();
+  if (b.download != nullptr) kernels::table_for(options_.device).collect(b.download, b.results.data());
+  check_ranks();  // the sums of a step that lost a rank are no sums
+  StepReport& report = b.report;
+  std::array<double, kResults>& r = b.results;
   if (negatives_.groups > 1)
-    for (double& v : values) v /= world_.size();
+    for (std::size_t i = 0; i < 6; ++i) r[i] /= world_.size();
   const LossOptions& l = options_.loss;
-  report.loss = l.alpha * values[0] + l.beta * values[1] + (1 - l.alpha - l.beta) * values[2];
-  for (std::size_t t = 0; t < 3; ++t) {
-    report.loss_of[t] = values[t];
-    report.accuracy_of[t] = values[3 + t];
-  }
+  report.loss = l.alpha * r[0] + l.beta * r[1] + (1 - l.alpha - l.beta) * r[2];
+  std::copy_n(r.begin(), 3, report.loss_of);
+  std::copy_n(r.begin() + 3, 3, report.accuracy_of);
+  const optim::StepResult update = optimizer_.finish(r[6]);
   report.grad_norm = update.grad_norm;
   report.skipped = update.skipped;
-  report.comm_s = world_.blocked_seconds() + negatives_.comm->blocked_seconds() - blocked_before;
   return report;
+}
+
+Trainer::~Trainer() {
+  for (const Begun& b : begun_) try {
+      if (b.download != nullptr) kernels::table_for(options_.device).collect(b.download, nullptr);
+    } catch (...) {  // the error that ends the run says more
+    }
 }
 
 }  // namespace spn::train

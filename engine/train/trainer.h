@@ -1,6 +1,8 @@
 // One training step: batch -> embeddings -> three losses over all ranks -> gradients summed over all ranks -> update.
 #pragma once
 
+#include <array>
+#include <deque>
 #include <functional>
 #include <memory>
 
@@ -45,22 +47,38 @@ class Trainer {
   Trainer(models::StAlign& model, optim::Optimizer& optimizer, dist::Comm& world, const TrainerOptions& options,
           std::int64_t rank_batch);
 
-  // The batch of the next step(). On a device it travels there beside a step at work.
+  ~Trainer();
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  // The batch of the next step. On a device it travels there beside a step at work.
   void stage(const Batch& batch);
-  // Collective. clip_norm must be the same in every step. meanwhile (may be absent) runs once the step is queued and
-  // before its results are waited for: the place to stage the next batch.
-  StepReport step(const optim::StepArgs& args, const std::function<void()>& meanwhile = {});
+  // Collective. Queues the step of the batch staged last; on a device the host waits for nothing, so that it may
+  // prepare a step while the one before runs. clip_norm must be the same in every step.
+  void begin(const optim::StepArgs& args);
+  // What the oldest step begun and not finished came to; waits for it. Until then the optimiser does not count it.
+  StepReport finish();
   StepReport step(const Batch& batch, const optim::StepArgs& args) {
     stage(batch);
-    return step(args);
+    begin(args);
+    return finish();
   }
 
   // Whether steps are replayed by now (StepGraph).
   bool replays() const { return graph_.replays(); }
 
  private:
+  // losses of spot, niche, cross; accuracies; Σ g²
+  static constexpr std::size_t kResults = 7;
+  struct Begun {
+    StepReport report;
+    std::array<double, kResults> results{};  // on the host at once,
+    void* download = nullptr;                // or on their way
+  };
+
   models::Inputs inputs(std::int64_t first, std::int64_t rows) const;
-  // From the staged batch to the updated weights, without a word to the host: results are left in values_.
+  void check_ranks();
+  // From the staged batch to the updated weights, without a word to the host: results are left in results_.
   void run(double clip_norm, StepReport& times);
 
   models::StAlign& model_;
@@ -71,7 +89,8 @@ class Trainer {
   GradSync sync_;
   Staging staging_;
   StepGraph graph_;
-  Tensor values_;  // f64 [6]: losses of spot, niche, cross; accuracies
+  Tensor results_;  // f64 [kResults]
+  std::deque<Begun> begun_;
 };
 
 }  // namespace spn::train

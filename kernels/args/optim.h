@@ -11,7 +11,8 @@ namespace spn::kernels {
 
 // What changes from step to step, read by the kernel when it runs: a captured step is replayed with new values.
 struct UpdateRates {
-  View rates;           // f64 [3]: learning rate, weight decay, and how many updates there were, this one included
+  View rates;           // f64 [2]: learning rate, weight decay
+  View updates;         // f64 [1]: how many there were; this one is added by the kernel, unless it changes nothing
   View squares;         // f64 [1]: Σ g² of all gradients. Not finite: the update changes nothing
   double max_norm = 0;  // gradients are multiplied by min(1, max_norm / (sqrt(squares) + 1e-6)); 0: by 1
 };
@@ -29,9 +30,9 @@ struct AdamW {
   std::span<const AdamWParam> params;
   UpdateRates update;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-  std::array<const View*, 6> views() const {
-    if (params.empty()) return {};
-    return {&params[0].w, &params[0].grad, &params[0].m, &params[0].v, &update.rates, &update.squares};
+  std::array<const View*, 7> views() const {
+    if (params.empty()) return {&update.rates, &update.updates, &update.squares};
+    return {&params[0].w, &params[0].grad, &params[0].m, &params[0].v, &update.rates, &update.updates, &update.squares};
   }
 };
 
@@ -45,9 +46,9 @@ struct Sgd {
   std::span<const SgdParam> params;
   UpdateRates update;
   double momentum = 0.9;
-  std::array<const View*, 5> views() const {
-    if (params.empty()) return {};
-    return {&params[0].w, &params[0].grad, &params[0].momentum, &update.rates, &update.squares};
+  std::array<const View*, 6> views() const {
+    if (params.empty()) return {&update.rates, &update.updates, &update.squares};
+    return {&params[0].w, &params[0].grad, &params[0].momentum, &update.rates, &update.updates, &update.squares};
   }
 };
 
@@ -58,9 +59,10 @@ struct LerpPair {
 struct Lerp {
   std::span<const LerpPair> pairs;
   double weight = 0;  // in [0, 1]
-  std::array<const View*, 2> views() const {
+  View squares;       // f64 [1] or absent: as UpdateRates'. Not finite: nothing changes
+  std::array<const View*, 3> views() const {
     if (pairs.empty()) return {};
-    return {&pairs[0].y, &pairs[0].x};
+    return {&pairs[0].y, &pairs[0].x, &squares};
   }
 };
 

@@ -16,8 +16,10 @@ inline void check_floats(const char* op, const View& w) {
   check_like(op, "w", w, w);
 }
 inline void check_rates(const char* op, const UpdateRates& u) {
-  check(u.rates.dtype == DType::f64 && u.rates.numel() == 3 && u.squares.dtype == DType::f64 && u.squares.numel() == 1,
-        op, "expected rates [3] and squares [1] in f64, got {} and {}", u.rates.shape.str(), u.squares.shape.str());
+  const auto f64s = [](const View& v, std::int64_t n) { return v && v.dtype == DType::f64 && v.numel() == n; };
+  check(f64s(u.rates, 2) && f64s(u.updates, 1) && f64s(u.squares, 1), op,
+        "expected rates [2], updates [1] and squares [1] in f64, got {}, {} and {}", u.rates.shape.str(),
+        u.updates.shape.str(), u.squares.shape.str());
 }
 }  // namespace detail
 
@@ -45,6 +47,8 @@ inline void check_update(const Sgd& a) {
 }
 inline void check_update(const Lerp& a) {
   check(a.weight >= 0 && a.weight <= 1, "lerp", "expected a weight in [0, 1], got {}", a.weight);
+  check(!a.squares || (a.squares.dtype == DType::f64 && a.squares.numel() == 1), "lerp",
+        "squares: expected [1] in f64, got {}", a.squares.shape.str());
   for (const LerpPair& p : a.pairs) {
     detail::check_floats("lerp", p.y);
     detail::check_like("lerp", "x", p.x, p.y);

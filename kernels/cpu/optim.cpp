@@ -35,15 +35,18 @@ void over_chunks(const std::vector<Chunk>& chunks, F&& f) {
   });
 }
 
-// The rates of this update, as optimizer kernels use them.
+// The rates of this update, as optimizer kernels use them; t: which update it is, from 1 on.
 struct Rates {
   double lr, weight_decay, t, grad_scale;
   bool finite;
 };
 Rates read_rates(const char* op, const UpdateRates& u) {
   const double *r = u.rates.ptr<double>(), norm = std::sqrt(*u.squares.ptr<double>());
-  check(r[2] >= 1, op, "expected a step of at least 1, got {}", r[2]);
-  return {r[0], r[1], r[2], clip_scale(norm, u.max_norm), std::isfinite(norm)};
+  double& updates = *u.updates.ptr<double>();
+  check(updates >= 0, op, "expected a number of updates of at least 0, got {}", updates);
+  const bool finite = std::isfinite(norm);
+  if (finite) updates += 1;
+  return {r[0], r[1], updates, clip_scale(norm, u.max_norm), finite};
 }
 
 template <class T>
@@ -151,6 +154,7 @@ void sgd(const Sgd& a) {
 
 void lerp(const Lerp& a) {
   check_update(a);
+  if (a.squares && !std::isfinite(*a.squares.ptr<double>())) return;
   over_chunks(chunks_of(a.pairs.size(), [&](std::size_t i) { return a.pairs[i].y.numel(); }),
               [&](const Chunk& c, std::size_t) {
                 const LerpPair& p = a.pairs[c.tensor];

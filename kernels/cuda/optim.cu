@@ -49,11 +49,12 @@ class Tables {
 
 // f32 and f64 tensors go by themselves: add(tables, item) for each of a dtype.
 template <template <class> class Update, class Items, class Dtype, class Make, class Add>
-void update(const Items& items, const UpdateScalars* scalars, Dtype dtype_of_item, Make make, Add add) {
+void update(const Items& items, const UpdateScalars* scalars, Dtype dtype_of_item, Make make, Add add,
+            const double* squares = nullptr) {
   const auto of = [&]<class T>(T) {
     const Update<T> u = make(Update<T>{});
     const auto go = [&](const auto& table, dim3 grid, std::int64_t) {
-      launch(update_tensors<T, Update<T>>, grid, dim3(kBlock), 0, stream(), table, u, scalars);
+      launch(update_tensors<T, Update<T>>, grid, dim3(kBlock), 0, stream(), table, u, scalars, squares);
     };
     Tables<Update<T>::kPointers, decltype(go)> tables(go);
     for (const auto& item : items)
@@ -66,8 +67,8 @@ void update(const Items& items, const UpdateScalars* scalars, Dtype dtype_of_ite
 
 const UpdateScalars* scalars_of(const UpdateRates& u, double beta1, double beta2) {
   UpdateScalars* s = scratch_of<UpdateScalars>(Scratch::kernel, 1);
-  launch(read_rates, dim3(1), dim3(1), 0, stream(), u.rates.ptr<double>(), u.squares.ptr<double>(), u.max_norm, beta1,
-         beta2, s);
+  launch(read_rates, dim3(1), dim3(1), 0, stream(), u.rates.ptr<double>(), u.updates.ptr<double>(), u.squares.ptr<double>(),
+         u.max_norm, beta1, beta2, s);
   return s;
 }
 
@@ -75,7 +76,6 @@ const UpdateScalars* scalars_of(const UpdateRates& u, double beta1, double beta2
 
 void adamw(const AdamW& a) {
   check_update(a);
-  if (a.params.empty()) return;
   update<AdamWUpdate>(
       a.params, scalars_of(a.update, a.beta1, a.beta2), [](const AdamWParam& p) { return p.w.dtype; },
       [&](auto u) {
@@ -91,7 +91,6 @@ void adamw(const AdamW& a) {
 
 void sgd(const Sgd& a) {
   check_update(a);
-  if (a.params.empty()) return;
   update<SgdUpdate>(
       a.params, scalars_of(a.update, 0, 0), [](const SgdParam& p) { return p.w.dtype; },
       [&](auto u) {
@@ -113,7 +112,8 @@ void lerp(const Lerp& a) {
       },
       [](auto& tables, const LerpPair& p) {
         tables.add({&p.y, &p.x});
-      });
+      },
+      a.squares ? a.squares.ptr<double>() : nullptr);
 }
 
 void sum_of_squares(const SumOfSquares& a) {

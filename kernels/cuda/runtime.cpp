@@ -2,6 +2,7 @@
 #include <cuda_runtime.h>
 #include <nvtx3/nvToolsExt.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
@@ -24,6 +25,14 @@ struct Graph {
   int pool = 0;
 };
 
+// Page-locked memory that a copy to the host arrives in.
+struct Download {
+  void* p = nullptr;
+  std::size_t bytes = 0, room = 0;
+  cudaEvent_t arrived = nullptr;
+  bool free = true;
+};
+
 struct Gpu {
   explicit Gpu(int which) : index(which) {
     int count = 0;
@@ -38,7 +47,8 @@ struct Gpu {
                  properties.major, properties.minor, kOldestMajor);
     expect(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cuda");
     expect(cudaStreamCreateWithFlags(&uploads, cudaStreamNonBlocking), "cuda");
-    expect(cudaEventCreateWithFlags(&uploaded, cudaEventDisableTiming), "cuda");
+    for (cudaEvent_t* e : {&uploaded[0], &uploaded[1], &read})
+      expect(cudaEventCreateWithFlags(e, cudaEventDisableTiming), "cuda");
   }
 
   int index;
@@ -65,12 +75,14 @@ struct Gpu {
   };
   std::array<Held, static_cast<std::size_t>(Scratch::count)> scratch;
   cudaStream_t uploads = nullptr;
-  cudaEvent_t uploaded = nullptr;
+  cudaEvent_t read = nullptr;  // uploads_follow: what uploads wait for
   // Page-locked memory that uploads leave from, in two halves that take turns at each await_uploads: a half is filled
-  // again when the step after next is prepared, and by then its copies have long been waited for.
+  // again when the step after next is prepared, and by then its copies (`uploaded`) have long been made.
   std::array<std::vector<Held>, 2> pinned;
+  std::array<cudaEvent_t, 2> uploaded{};
   std::size_t half = 0, next_pinned = 0;
-  std::vector<void*> retired;  // scratch that graphs still write
+  std::vector<std::unique_ptr<Download>> downloads;  // under way, and those that are free again
+  std::vector<void*> retired;                        // scratch that graphs still write
   int graphs = 0;
   bool capturing = false;
 };
@@ -147,10 +159,45 @@ void upload(void* to, const void* from, std::size_t bytes) {
 
 void await_uploads() {
   Gpu& g = gpu();
-  expect(cudaEventRecord(g.uploaded, g.uploads), "upload");
-  expect(cudaStreamWaitEvent(g.stream, g.uploaded), "upload");
+  expect(cudaEventRecord(g.uploaded[g.half], g.uploads), "upload");
+  expect(cudaStreamWaitEvent(g.stream, g.uploaded[g.half]), "upload");
   g.half = 1 - g.half;
   g.next_pinned = 0;
+  // those of the step before, which kernels that run by now have waited for: no wait, unless the host is steps ahead
+  expect(cudaEventSynchronize(g.uploaded[g.half]), "upload");
+}
+
+void uploads_follow() {
+  Gpu& g = gpu();
+  expect(cudaEventRecord(g.read, g.stream), "upload");
+  expect(cudaStreamWaitEvent(g.uploads, g.read), "upload");
+}
+
+void* download(const void* from, std::size_t bytes) {
+  Gpu& g = gpu();
+  const auto at =
+      std::find_if(g.downloads.begin(), g.downloads.end(), [&](const auto& d) { return d->free && d->room >= bytes; });
+  const bool none = at == g.downloads.end();
+  if (none) {
+    auto fresh = std::make_unique<Download>();
+    expect(cudaEventCreateWithFlags(&fresh->arrived, cudaEventDisableTiming), "download");
+    expect(cudaHostAlloc(&fresh->p, bytes, cudaHostAllocDefault), "download");
+    fresh->room = bytes;
+    g.downloads.push_back(std::move(fresh));
+  }
+  Download& d = none ? *g.downloads.back() : **at;
+  d.bytes = bytes;
+  expect(cudaMemcpyAsync(d.p, from, bytes, cudaMemcpyDeviceToHost, g.stream), "download");
+  expect(cudaEventRecord(d.arrived, g.stream), "download");
+  d.free = false;
+  return &d;
+}
+
+void collect(void* download, void* to) {
+  Download& d = *static_cast<Download*>(download);
+  expect(cudaEventSynchronize(d.arrived), "download");
+  if (to != nullptr) std::memcpy(to, d.p, d.bytes);
+  d.free = true;
 }
 
 void sync() { expect(cudaStreamSynchronize(gpu().stream), "sync"); }

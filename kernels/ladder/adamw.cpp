@@ -18,8 +18,9 @@ const Ladder kAdamWLadder = {
               {"m", Use::in_out, DType::f32, n, -1, 1, {}, 4},
               {"v", Use::in_out, DType::f32, n, 0, 1, {}, 4},
               {"grad", Use::in, DType::f32, n, -1, 1, {}, 1},
-              {"rates", Use::in, DType::f64, {3}, 0, 0, {1e-3, 0.05, 3}, 1},
+              {"rates", Use::in, DType::f64, {2}, 0, 0, {1e-3, 0.05}, 1},
               {"squares", Use::in, DType::f64, {1}, 0, 0, {4}, 1},
+              {"updates", Use::in_out, DType::f64, {1}, 0, 0, {2}, 1},
           };
         },
     .shipped =
@@ -34,7 +35,8 @@ const Ladder kAdamWLadder = {
             };
             params.push_back({.w = part(v[0]), .grad = part(v[3]), .m = part(v[1]), .v = part(v[2])});
           });
-          run<&Table::adamw>({.params = params, .update = {.rates = v[4], .squares = v[5], .max_norm = 1}});
+          run<&Table::adamw>(
+              {.params = params, .update = {.rates = v[4], .updates = v[6], .squares = v[5], .max_norm = 1}});
         },
 };
 

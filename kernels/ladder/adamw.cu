@@ -16,7 +16,8 @@ using Constants = Update::Constants;
 template <class F>
 void with_scalars(Views v, F&& f) {
   UpdateScalars* s = scratch_of<UpdateScalars>(Scratch::kernel, 1);
-  launch(read_rates, dim3(1), dim3(1), 0, stream(), v[4].ptr<double>(), v[5].ptr<double>(), 1.0, 0.9, 0.999, s);
+  launch(read_rates, dim3(1), dim3(1), 0, stream(), v[4].ptr<double>(), v[6].ptr<double>(), v[5].ptr<double>(), 1.0,
+         0.9, 0.999, s);
   over_parameters(v[0].numel(), [&](std::int64_t begin, std::int64_t end) {
     f(s, v[0].ptr<float>() + begin, v[1].ptr<float>() + begin, v[2].ptr<float>() + begin, v[3].ptr<float>() + begin,
       end - begin);

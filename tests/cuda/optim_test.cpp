@@ -42,14 +42,16 @@ class CudaOptim : public test::Twin {
                                 test::tolerance(want[i][k].dtype(), reduction)))
             << "tensor " << k << " of item " << i;
   }
-  // update(tensors, rates, squares) three times on the CPU and, in every order, on the device.
+  // update(tensors, rates, squares, updates) three times on the CPU and, in every order, on the device.
   template <class F>
   void hold(const std::vector<Item>& items, std::size_t count, F&& update, double squares = 4) {
     const auto run_on = [&](Device device) {
       auto t = make(items, count, device);
+      const Tensor updates = Tensor::zeros({1}, DType::f64, device);
       for (int step = 1; step <= 3; ++step)
-        update(t, Tensor::from(std::vector<double>{0.01 * step, 0.1, static_cast<double>(step)}, {3}).to(device),
-               Tensor::from(std::vector<double>{squares}, {1}).to(device));
+        update(t, Tensor::from(std::vector<double>{0.01 * step, 0.1}, {2}).to(device),
+               Tensor::from(std::vector<double>{squares}, {1}).to(device), updates);
+      if (updates.item() > 0) EXPECT_EQ(updates.item(), 3);
       return t;
     };
     const auto want = run_on(Device{});
@@ -61,7 +63,7 @@ class CudaOptim : public test::Twin {
   }
 
   static void adamw(const std::vector<std::vector<Tensor>>& t, const Tensor& rates, const Tensor& squares,
-                    double most) {
+                    const Tensor& updates, double most) {
     std::vector<AdamWParam> p;
     for (std::size_t i = 0; i < t.size(); ++i)
       p.push_back({.w = t[i][0],
@@ -70,9 +72,11 @@ class CudaOptim : public test::Twin {
                    .v = t[i][2],
                    .decay_scale = i % 2 == 0 ? 1.0 : 0.0,
                    .lr_scale = 1 + 0.5 * static_cast<double>(i % 3)});
-    run<&Table::adamw>({.params = p, .update = {.rates = rates, .squares = squares, .max_norm = most}});
+    run<&Table::adamw>(
+        {.params = p, .update = {.rates = rates, .updates = updates, .squares = squares, .max_norm = most}});
   }
-  static void sgd(const std::vector<std::vector<Tensor>>& t, const Tensor& rates, const Tensor& squares, double most) {
+  static void sgd(const std::vector<std::vector<Tensor>>& t, const Tensor& rates, const Tensor& squares,
+                  const Tensor& updates, double most) {
     std::vector<SgdParam> p;
     for (std::size_t i = 0; i < t.size(); ++i)
       p.push_back({.w = t[i][0],
@@ -80,13 +84,14 @@ class CudaOptim : public test::Twin {
                    .momentum = t[i][2],
                    .decay_scale = i % 2 == 0 ? 1.0 : 0.0,
                    .lr_scale = 1 + 0.5 * static_cast<double>(i % 3)});
-    run<&Table::sgd>({.params = p, .update = {.rates = rates, .squares = squares, .max_norm = most}});
+    run<&Table::sgd>(
+        {.params = p, .update = {.rates = rates, .updates = updates, .squares = squares, .max_norm = most}});
   }
 };
 
 TEST_F(CudaOptim, AdamW) {
   for (const double most : {0.0, 1.0, 100.0})
-    hold(few(), 4, [&](const auto& t, const Tensor& r, const Tensor& s) { adamw(t, r, s, most); });
+    hold(few(), 4, [&](const auto& t, const Tensor& r, const Tensor& s, const Tensor& n) { adamw(t, r, s, n, most); });
 }
 
 // The copy is the device's own new weight, rounded; aligned or not, some tensors with and some without.
@@ -111,10 +116,13 @@ TEST_F(CudaOptim, AdamWWritesTheRoundedWeightToo) {
                      .decay_scale = i % 2 == 0 ? 1.0 : 0.0,
                      .lr_scale = 1 + 0.5 * static_cast<double>(i % 3)});
       }
-      const Tensor rates = Tensor::from(std::vector<double>{0.01, 0.1, 1}, {3}).to(device),
+      const Tensor rates = Tensor::from(std::vector<double>{0.01, 0.1}, {2}).to(device),
+                   updates = Tensor::zeros({1}, DType::f64, device),
                    squares = Tensor::from(std::vector<double>{4}, {1}).to(device);
-      run<&Table::adamw>({.params = p, .update = {.rates = rates, .squares = squares, .max_norm = 1}});
-      adamw(without, rates, squares, 1);
+      run<&Table::adamw>(
+          {.params = p, .update = {.rates = rates, .updates = updates, .squares = squares, .max_norm = 1}});
+      updates.fill(0);
+      adamw(without, rates, squares, updates, 1);
       for (std::size_t i = 0; i < t.size(); ++i) {
         const Tensor w = t[i][0].contiguous().to(Device{});
         EXPECT_TRUE(test::close(w, without[i][0].contiguous().to(Device{}), {0, 0})) << i;
@@ -128,24 +136,29 @@ TEST_F(CudaOptim, AdamWWritesTheRoundedWeightToo) {
 
 TEST_F(CudaOptim, Sgd) {
   for (const double most : {0.0, 1.0})
-    hold(few(), 3, [&](const auto& t, const Tensor& r, const Tensor& s) { sgd(t, r, s, most); });
+    hold(few(), 3, [&](const auto& t, const Tensor& r, const Tensor& s, const Tensor& n) { sgd(t, r, s, n, most); });
 }
 
 TEST_F(CudaOptim, MoreTensorsThanOneLaunchTakes) {
   std::vector<Item> items;
   for (int i = 0; i < 300; ++i) items.push_back({i % 50 == 3 ? DType::f64 : DType::f32, i % 9, i % 5 == 0 ? 1 : 0});
-  hold(items, 4, [&](const auto& t, const Tensor& r, const Tensor& s) { adamw(t, r, s, 1); });
+  hold(items, 4, [&](const auto& t, const Tensor& r, const Tensor& s, const Tensor& n) { adamw(t, r, s, n, 1); });
 }
 
 TEST_F(CudaOptim, GradientsThatAreNotFiniteChangeNothing) {
   for (const double squares : {std::numeric_limits<double>::infinity(), std::nan("")})
     for (const Device device : {Device{}, test::kGpu}) {
       const auto before = make(few(), 4, Device{});
-      const Tensor rates = Tensor::from(std::vector<double>{0.1, 0.1, 2}, {3}).to(device),
+      const Tensor rates = Tensor::from(std::vector<double>{0.1, 0.1}, {2}).to(device),
+                   updates = Tensor::full({1}, 1, DType::f64, device),
                    s = Tensor::from(std::vector<double>{squares}, {1}).to(device);
       auto t = make(few(), 4, device);
-      adamw(t, rates, s, 1);
-      sgd(t, rates, s, 1);
+      adamw(t, rates, s, updates, 1);
+      sgd(t, rates, s, updates, 1);
+      std::vector<LerpPair> pairs;
+      for (const auto& one : t) pairs.push_back({.y = one[0], .x = one[1]});
+      run<&Table::lerp>({.pairs = pairs, .weight = 0.5, .squares = s});
+      EXPECT_EQ(updates.item(), 1);
       for (std::size_t i = 0; i < t.size(); ++i)
         for (std::size_t k = 0; k < 4; ++k)
           EXPECT_TRUE(test::close(t[i][k].contiguous().to(Device{}), before[i][k], {0, 0})) << i << " " << k;
@@ -154,7 +167,7 @@ TEST_F(CudaOptim, GradientsThatAreNotFiniteChangeNothing) {
 
 TEST_F(CudaOptim, Lerp) {
   for (const double weight : {0.0, 0.25, 1.0})
-    hold(few(), 2, [&](const auto& t, const Tensor&, const Tensor&) {
+    hold(few(), 2, [&](const auto& t, const Tensor&, const Tensor&, const Tensor&) {
       std::vector<LerpPair> p;
       for (const auto& pair : t) p.push_back({.y = pair[0], .x = pair[1]});
       run<&Table::lerp>({.pairs = p, .weight = weight});
@@ -206,13 +219,14 @@ TEST_F(CudaOptim, SumOverNothingIsZero) {
 
 TEST_F(CudaOptim, RefusesWhatTheCpuRefuses) {
   const Tensor w = random({4}, 1, DType::f32).to(test::kGpu), other = random({5}, 1, DType::f32).to(test::kGpu),
-               half = w.to(DType::bf16), rates = Tensor::zeros({3}, DType::f64, test::kGpu);
+               half = w.to(DType::bf16), ones = Tensor::zeros({1}, DType::f64, test::kGpu);
   const LerpPair unequal[] = {{.y = w, .x = other}}, narrow[] = {{.y = half, .x = half}}, fine[] = {{.y = w, .x = w}};
   EXPECT_THROW(run<&Table::lerp>({.pairs = unequal, .weight = 0.5}), Error);
   EXPECT_THROW(run<&Table::lerp>({.pairs = narrow, .weight = 0.5}), Error);
   EXPECT_THROW(run<&Table::lerp>({.pairs = fine, .weight = 1.5}), Error);
+  EXPECT_THROW(run<&Table::lerp>({.pairs = fine, .weight = 0.5, .squares = w}), Error);
   const SgdParam p[] = {{.w = w, .grad = w, .momentum = w}};
-  EXPECT_THROW(run<&Table::sgd>({.params = p, .update = {.rates = w, .squares = w}}), Error);
+  EXPECT_THROW(run<&Table::sgd>({.params = p, .update = {.rates = w, .updates = ones, .squares = ones}}), Error);
 }
 
 }  // namespace

@@ -1,12 +1,18 @@
 // The whole model on the CUDA device: training steps beside the CPU's, plain and as a captured graph.
+#include <algorithm>
 #include <cmath>
+#include <fstream>
 
+#include "engine/ckpt/checkpoint.h"
 #include "engine/core/philox.h"
 #include "engine/eval/embed.h"
+#include "engine/optim/ema.h"
+#include "engine/train/loop.h"
 #include "engine/train/trainer.h"
 #include "tests/cuda/twin.h"
 #include "tests/support/model_config.h"
 #include "tests/support/paths.h"
+#include "tests/support/temp_folder.h"
 
 namespace spn::train {
 namespace {
@@ -62,6 +68,7 @@ struct How {
   std::int64_t steps = 5, rows = 6;
   bool poison = false;  // one step's expression is not finite
   bool keep_rounded = true;
+  std::int64_t ahead = 0;  // steps that are begun before the oldest is finished
 };
 
 Ran train(const How& how) {
@@ -79,15 +86,24 @@ Ran train(const How& how) {
     if (how.poison && s == 3) batch.niche_gene.data<float>()[0] = INFINITY;
     trainer.stage(batch);
   };
-  stage(0);
-  for (std::int64_t s = 0; s < how.steps; ++s) {
-    const StepReport r = trainer.step({1e-4 * static_cast<double>(s + 1), 0.04, 1.0}, [&] {  // as the loop does
-      if (s + 1 < how.steps) stage(s + 1);
-    });
+  optim::Ema averages(model.registry(), 0.9);
+  const auto finish = [&](std::int64_t s) {
+    const StepReport r = trainer.finish();
     EXPECT_EQ(r.skipped, how.poison && s == 3);
     ran.losses.push_back(r.loss);
     ran.norms.push_back(r.grad_norm);
+  };
+  stage(0);
+  for (std::int64_t s = 0; s < how.steps; ++s) {
+    trainer.begin({1e-4 * static_cast<double>(s + 1), 0.04, 1.0});
+    averages.update(optimizer->squares());
+    if (s + 1 < how.steps) stage(s + 1);
+    if (s >= how.ahead) finish(s - how.ahead);
   }
+  for (std::int64_t s = how.steps - how.ahead; s < how.steps; ++s) finish(s);
+  EXPECT_THROW(trainer.finish(), Error);
+  EXPECT_EQ(optimizer->steps(), how.steps - (how.poison ? 1 : 0));
+  for (const auto& [name, t] : averages.state()) ran.weights.push_back(t.to_vector<double>());
   for (const auto& e : model.registry().entries()) ran.weights.push_back(e.value().to_vector<double>());
   ran.replayed = trainer.replays();
   return ran;
@@ -151,6 +167,117 @@ TEST_F(CudaTrain, ANonFiniteStepChangesNoWeightInEitherMode) {
   EXPECT_EQ(graph.weights, plain.weights);
   for (const auto& w : graph.weights)
     for (const double v : w) ASSERT_TRUE(std::isfinite(v));
+}
+
+// The host a step ahead, as the loop is: the same bits, and a step that is not finite is skipped and named all the
+// same.
+TEST_F(CudaTrain, AStepAheadIsTheSameRun) {
+  for (const bool poison : {false, true})
+    for (const bool graph : {false, true}) {
+      How how{.device = kGpu};
+      how.poison = poison;
+      how.options.batch_norm = BatchNormMode::frozen;
+      how.options.graph = graph;
+      const Ran at_once = train(how);
+      how.ahead = 1;
+      const Ran ahead = train(how);
+      for (std::size_t s = 0; s < at_once.losses.size(); ++s)
+        EXPECT_TRUE(ahead.losses[s] == at_once.losses[s] || (poison && s == 3)) << s;
+      EXPECT_EQ(ahead.norms.size(), at_once.norms.size());
+      EXPECT_EQ(ahead.weights, at_once.weights);
+    }
+}
+
+class Batches final : public BatchSource {
+ public:
+  explicit Batches(std::int64_t first) : step_(first) {}
+  Batch next() override {
+    Batch batch = make_batch(small_config(), kRows, step_++);
+    if (batch.step == 3) batch.niche_gene.data<float>()[0] = INFINITY;
+    return batch;
+  }
+  static constexpr std::int64_t kRows = 6;
+
+ private:
+  std::int64_t step_;
+};
+
+// Six steps of the loop with a checkpoint after `stop`, when it is not 6 by a signal there; from the newest one on.
+LoopEnd loop(const std::string& folder, Device device, std::int64_t stop) {
+  models::StAlign model(small_config(), 5, device);
+  const auto optimizer = optim::make_adamw(optim::make_items(model.registry().trainable()));
+  const auto self = dist::make_self();
+  TrainerOptions t;
+  t.batch_norm = BatchNormMode::frozen;
+  t.device = device;
+  LoopOptions o;
+  o.run_dir = folder;
+  o.steps = 6;
+  o.global_batch = Batches::kRows;
+  o.lr = {.start = 1e-3, .end = 1e-4, .total = 6};
+  o.weight_decay = {.start = 0.04, .end = 0.1, .total = 6};
+  o.clip_norm = 1;
+  o.config_json = "{}";
+  o.device = device;
+  optim::Ema averages(model.registry(), 0.9);
+  std::int64_t first = 0;
+  if (const auto newest = ckpt::find_latest(folder)) first = restore(*newest, model, *optimizer, o, &averages).step;
+  RunLog log(folder, true, first > 0 ? first : -1, o.steps);
+  Trainer trainer(model, *optimizer, *self, t, Batches::kRows);
+  Batches source(first);
+  std::int64_t asked = first;
+  return run_loop(
+      trainer, model, *optimizer, source, *self, log, o, first, [&] { return ++asked == stop; }, &averages);
+}
+
+std::vector<std::string> lines_of(const std::string& path, const std::string& with = "") {
+  std::ifstream file(path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);)
+    if (line.find(with) != std::string::npos) lines.push_back(line);
+  return lines;
+}
+
+// Results are read a step late, and yet every step has its line, the step that was not finite is named before the
+// checkpoint that comes after it, and a run that was stopped and resumed around it is the run that was not.
+TEST_F(CudaTrain, TheLoopIsAStepAheadAndLosesNothing) {
+  const test::TempFolder folder;
+  ASSERT_EQ(loop(folder / "whole", kGpu, 6), LoopEnd::finished);
+  ASSERT_EQ(loop(folder / "parts", kGpu, 3), LoopEnd::stopped);
+  EXPECT_EQ(lines_of(folder / "parts/metrics.jsonl").size(), 3U);
+  ASSERT_EQ(loop(folder / "parts", kGpu, 4), LoopEnd::stopped);
+  ASSERT_EQ(loop(folder / "parts", kGpu, 6), LoopEnd::finished);
+  ASSERT_EQ(loop(folder / "cpu", Device{}, 6), LoopEnd::finished);
+  for (const char* run : {"whole", "parts", "cpu"}) {
+    SCOPED_TRACE(run);
+    const auto metrics = lines_of(folder / run + "/metrics.jsonl");
+    ASSERT_EQ(metrics.size(), 6U);
+    for (std::size_t i = 0; i < 6; ++i) {
+      EXPECT_EQ(metrics[i].find(fmt::format("{{\"step\":{},", i + 1)), 0U) << metrics[i];
+      EXPECT_EQ(metrics[i].find("\"grad_norm\":null") != std::string::npos, i == 3) << metrics[i];
+    }
+    const auto events = lines_of(folder / run + "/events.jsonl");
+    const auto at = [&](const std::string& what) {
+      return std::find_if(events.begin(), events.end(),
+                          [&](const std::string& e) { return e.find(what) != std::string::npos; }) -
+             events.begin();
+    };
+    ASSERT_EQ(lines_of(folder / run + "/events.jsonl", "skipped_step").size(), 1U);
+    EXPECT_NE(lines_of(folder / run + "/events.jsonl", "skipped_step")[0].find("\"step\":4"), std::string::npos);
+    EXPECT_LT(at("skipped_step"), at(std::string(run) == "parts" ? "step-00000004" : "step-00000006"));
+  }
+  const auto read = [&](const char* run) { return ckpt::load(folder / run + "/checkpoints/step-00000006"); };
+  const ckpt::Loaded whole = read("whole"), parts = read("parts"), cpu = read("cpu");
+  EXPECT_EQ(*whole.optimizer.at("step").data<std::int64_t>(), 5);  // one of six changed nothing
+  const auto equal = [&](const std::map<std::string, Tensor>& a, const std::map<std::string, Tensor>& b,
+                         const test::Tolerance& t) {
+    ASSERT_EQ(a.size(), b.size());
+    for (const auto& [name, value] : a) EXPECT_TRUE(test::close(value, b.at(name), t)) << name;
+  };
+  equal(parts.model, whole.model, {0, 0});
+  equal(parts.ema, whole.ema, {0, 0});
+  equal(parts.optimizer, whole.optimizer, {0, 0});
+  equal(cpu.ema, whole.ema, {1e-2, 1e-3});
 }
 
 TEST_F(CudaTrain, Bf16StaysNearTheCpus) {

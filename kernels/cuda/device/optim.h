@@ -50,16 +50,19 @@ struct UpdateScalars {
   double lr, weight_decay, grad_scale, correction1, root2;
   bool finite, first;
 };
-// rates [3]: learning rate, weight decay, number of this update; nobody has looked whether that is at least 1.
-[[maybe_unused]] static __global__ void read_rates(const double* rates, const double* squares, double max_norm,
-                                                   double beta1, double beta2, UpdateScalars* out) {
-  const double norm = std::sqrt(squares[0]), t = rates[2];
+inline constexpr double kLargest = 1.7976931348623157e308;
+// rates [2]: learning rate, weight decay. updates: how many there were; one thread adds this one.
+[[maybe_unused]] static __global__ void read_rates(const double* rates, double* updates, const double* squares,
+                                                   double max_norm, double beta1, double beta2, UpdateScalars* out) {
+  const double norm = std::sqrt(squares[0]), t = updates[0] + 1;
+  const bool finite = norm <= kLargest;  // neither infinite nor NaN
+  if (finite) updates[0] = t;
   out->lr = rates[0];
   out->weight_decay = rates[1];
   out->grad_scale = clip_scale(norm, max_norm);
   out->correction1 = 1 - std::pow(beta1, t);
   out->root2 = std::sqrt(1 - std::pow(beta2, t));
-  out->finite = norm <= 1.7976931348623157e308;  // neither infinite nor NaN
+  out->finite = finite;
   out->first = !(t > 1);
 }
 
@@ -156,12 +159,12 @@ __device__ inline void update_run(void* const* p, std::int64_t begin, std::int64
   }
 }
 
-// scalars null: the update has none. Gradients that are not finite change nothing.
+// scalars, squares null: the update has none. Gradients that are not finite change nothing.
 template <class T, class Update>
 __global__ void update_tensors(const __grid_constant__ TensorTable<Update::kPointers> table, const Update update,
-                               const UpdateScalars* scalars) {
+                               const UpdateScalars* scalars, const double* squares) {
   const UpdateScalars s = scalars == nullptr ? UpdateScalars{} : *scalars;
-  if (scalars != nullptr && !s.finite) return;
+  if ((scalars != nullptr && !s.finite) || (squares != nullptr && !(*squares <= kLargest))) return;
   constexpr int kWidth = Pack<T>::n;
   over_chunks(table, [&](int i, std::int64_t begin, std::int64_t end) {
     const typename Update::Constants c = update.constants(s, table.scale[i]);

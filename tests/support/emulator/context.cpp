@@ -108,11 +108,38 @@ void transfer(void* to, const void* from, std::size_t bytes) {
   emulator::queue([=] { std::memcpy(to, from, bytes); });
 }
 void sync() { check(!emulator::recording(), "sync", "a captured step waits for the device"); }
+namespace {
+// Uploads arrive as late as they may, at await_uploads: kernels that do not wait for them read what was there before.
+struct Upload {
+  void* to;
+  std::vector<std::byte> bytes;
+};
+std::vector<Upload>& uploads() {
+  static auto* all = new std::vector<Upload>;
+  return *all;
+}
+}  // namespace
 void upload(void* to, const void* from, std::size_t bytes) {
   check(!emulator::recording(), "upload", "a captured step reads host memory");
-  if (bytes != 0) std::memcpy(to, from, bytes);
+  const auto* p = static_cast<const std::byte*>(from);
+  if (bytes != 0) uploads().push_back({to, {p, p + bytes}});
 }
-void await_uploads() {}
+void await_uploads() {
+  check(!emulator::recording(), "upload", "a captured step waits for uploads");
+  for (const Upload& u : uploads())
+    if (device_holds(u.to)) std::memcpy(u.to, u.bytes.data(), u.bytes.size());  // or it was released meanwhile
+  uploads().clear();
+}
+void uploads_follow() { check(!emulator::recording(), "upload", "a captured step holds uploads back"); }
+void* download(const void* from, std::size_t bytes) {
+  check(!emulator::recording(), "download", "a captured step writes host memory");
+  const auto* p = static_cast<const std::byte*>(from);
+  return new std::vector<std::byte>(p, p + bytes);
+}
+void collect(void* download, void* to) {
+  const std::unique_ptr<std::vector<std::byte>> came(static_cast<std::vector<std::byte>*>(download));
+  if (to != nullptr) std::memcpy(to, came->data(), came->size());
+}
 void* native_stream() { return nullptr; }
 bool tf32_allowed() { return false; }
 bool capturing() { return emulator::recording(); }
