@@ -1,5 +1,5 @@
 // Fused attention: a warp a head where sequences are as short as this model's, tiles through shared memory beyond;
-// long sequences forward are products (attention_products.cu).
+// long sequences are products (attention_products.cu).
 #include <algorithm>
 
 #include "kernels/cuda/attention_products.h"
@@ -107,7 +107,6 @@ void backward(const AttentionBwd& a, AttentionSizes z) {
                          {},
                          dropout_of(a.dropout)};
   f.z = z;
-  if (!a.dq && !a.dk && !a.dv) return;
   if (is_short(z)) {
     launch(attention_short_bwd<T>, short_grid<T>(z), dim3(kShortWarps<T> * kWarp), 0, stream(), f);
     return;
@@ -138,6 +137,8 @@ void attention_bwd(const AttentionBwd& a) {
       if (*g && g->numel() != 0) copy({.value = 0, .x = {}, .y = *g});
     return;
   }
+  if (!a.dq && !a.dk && !a.dv) return;
+  if (attention_by_products(a)) return;
   visit_float(a.q.dtype, "attention", [&](auto e) { backward<decltype(e)>(a, z); });
 }
 

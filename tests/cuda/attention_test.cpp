@@ -30,14 +30,17 @@ struct Wants {
 
 class CudaAttention : public test::Twin {
  protected:
-  void both(const Case& c, DType t, const DropoutKey& key, const Wants& wants = {}) {
+  // heads_first: heads lie one after the other in memory, not interleaved in rows.
+  void both(const Case& c, DType t, const DropoutKey& key, const Wants& wants = {}, bool heads_first = false) {
     SCOPED_TRACE(std::string(name_of(t)) + " " + c.str() + ", dropout " + std::to_string(key.p));
     const DType side = t == DType::f64 ? DType::f64 : DType::f32;
     const std::int64_t e = c.heads * c.width, terms = 64 * (c.tk + c.width);
     const Shape queries{c.batch, c.tq, e}, keys{c.batch, c.tk, e};
     const Tensor q = random(queries, 1, t), k = random(keys, 2, t), v = random(keys, 3, t), d_o = random(queries, 4, t);
     const double scale = 1.0 / std::sqrt(static_cast<double>(c.width));
-    const auto view = [&](const Tensor& x) { return by_head(x, c.heads); };
+    const auto view = [&](const Tensor& x) {
+      return heads_first ? x.reshape({c.batch, c.heads, x.dim(1), c.width}) : by_head(x, c.heads);
+    };
     const std::vector<Tensor> made = compare_all(
         [&](const auto& at, const std::vector<Tensor>& out) {
           const Tensor qd = at(q), kd = at(k), vd = at(v);
@@ -92,7 +95,13 @@ TEST_F(CudaAttention, TiledSequences) {
 
 TEST_F(CudaAttention, LongSequencesAreProducts) {
   for (const DType t : {DType::f32, DType::bf16})
-    for (const Case& c : {Case{3, 2, 64, 64, 8}, Case{2, 1, 70, 300, 24}, Case{1, 3, 100, 65, 16}}) both(c, t, {});
+    for (const Case& c :
+         {Case{3, 2, 64, 64, 8}, Case{2, 1, 70, 300, 24}, Case{1, 3, 100, 65, 16}, Case{2, 3, 65, 64, 7}})
+      for (const bool heads_first : {false, true}) both(c, t, {}, {}, heads_first);
+  both({2, 2, 64, 70, 8}, DType::bf16, {}, {.dq = false});
+  both({2, 2, 64, 70, 8}, DType::f32, {}, {.dk = false});
+  both({2, 2, 64, 70, 8}, DType::bf16, {}, {.dv = false});
+  both({2, 2, 64, 70, 8}, DType::f32, {}, {.dq = false, .dk = false});
 }
 
 TEST_F(CudaAttention, DropoutDropsWhatTheCpuDrops) {
@@ -113,7 +122,7 @@ TEST_F(CudaAttention, GradientsThatNobodyWants) {
 // A packed qkv whose slices do not begin at 16 bytes.
 TEST_F(CudaAttention, SlicesOfPackedRows) {
   for (const DType t : test::kFloats)
-    for (const std::int64_t tokens : {8, 19}) {
+    for (const std::int64_t tokens : {8, 19, 66}) {
       const std::int64_t batch = 2, heads = 3, width = 6, e = heads * width;
       const Tensor qkv = random({batch, tokens, 3 * e}, 1, t), d_o = random({batch, tokens, e}, 2, t);
       const auto slice = [&](const Tensor& x, std::int64_t i) {
