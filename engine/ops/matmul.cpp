@@ -97,8 +97,15 @@ Var linear(const Var& x, const Var& w, const Var& bias, Activation act) {
                   const std::int64_t out = weight.dim(0), width = weight.dim(1);
                   const Tensor d = rows(dy);
                   if (g.wants(0)) g.set(0, product(d, weight, {d.dim(0), width}).reshape(in.shape()));
-                  if (g.wants(1)) g.set(1, product(d.transpose(0, 1), rows(in), {out, width}, master).reshape(w_shape));
-                  if (g.wants(2)) g.set(2, sum_to(d, {out}, master));
+                  if (!g.wants(1)) {
+                    if (g.wants(2)) g.set(2, sum_to(d, {out}, master));
+                    return;
+                  }
+                  const Tensor dw = Tensor::empty({out, width}, master, d.device());
+                  const Tensor db = g.wants(2) ? Tensor::empty({out}, master, d.device()) : Tensor();
+                  run<&Table::gemm>({.a = d.transpose(0, 1), .b = rows(in), .c = dw, .sums = db});
+                  g.set(1, dw.reshape(w_shape));
+                  if (db) g.set(2, db);
                 });
 }
 

@@ -1,5 +1,7 @@
 // Matrix products: oneDNN in f32, and in bf16 where the CPU multiplies it (elsewhere bf16 is widened to f32 and rounded
 // once at the end); an own blocked loop in f64, which exists for gradient checks and reference results.
+#include "kernels/checks/gemm.h"
+
 #include "kernels/cpu/dnnl.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/parallel.h"
@@ -202,17 +204,10 @@ void gemm_f64(const Gemm& g) {
 
 void gemm(const Gemm& g) {
   const View &a = g.a, &b = g.b, &c = g.c;
-  check(a.ndim() >= 2 && b.ndim() >= 2 && c.ndim() >= std::max(a.ndim(), b.ndim()), "gemm",
-        "expected matrices, got {} · {} -> {}", a.shape.str(), b.shape.str(), c.shape.str());
-  check(a.dim(-1) == b.dim(-2) && a.dim(-2) == c.dim(-2) && b.dim(-1) == c.dim(-1), "gemm",
-        "expected [m,k] · [k,n] -> [m,n], got {} · {} -> {}", a.shape.str(), b.shape.str(), c.shape.str());
-  check(a.dtype == b.dtype && (c.dtype == a.dtype || (a.dtype == DType::bf16 && c.dtype == DType::f32)), "gemm",
-        "expected one dtype (or bf16 to f32), got {}, {} and {}", name_of(a.dtype), name_of(b.dtype), name_of(c.dtype));
+  check_gemm(g);
   check(c.strides[-1] == 1 || c.dim(-1) <= 1, "gemm", "expected c with unit stride in n, got strides {}",
         c.strides.str());
-  check(!g.bias || (g.bias.ndim() == 1 && g.bias.dim(0) == c.dim(-1) && g.bias.is_contiguous()), "gemm",
-        "expected a contiguous bias [{}], got {}", c.dim(-1), g.bias.shape.str());
-  check(g.act == Activation::none || !g.accumulate, "gemm", "an activation cannot be accumulated");
+  if (g.sums) reduce(gemm_sums(g));
   if (c.numel() == 0) return;
   if (a.dim(-1) == 0) {  // nothing to add up: act(bias)
     if (g.accumulate && !g.bias) return;

@@ -1,6 +1,9 @@
-// Matrix products by cuBLASLt. Its matrices are column-major, so that c = a · b is asked for as cᵀ = bᵀ · aᵀ. Bias and
-// ReLU are its epilogues; its GELU is the tanh approximation and ours is exact, so GELU is a kernel of ours behind it.
-// Algorithms are chosen once a problem and kept.
+// Matrix products by cuBLASLt. Its matrices are column-major, so that c = a · b is asked for as cᵀ = bᵀ · aᵀ. Bias,
+// ReLU and the bias's gradient are its epilogues; its GELU is the tanh approximation and ours is exact, so GELU and
+// both activations' gradients are kernels of ours (docs/decisions/0018-epilogues.md). Algorithms are chosen once a
+// problem and kept.
+#include "kernels/checks/gemm.h"
+
 #include <algorithm>
 #include <map>
 #include <mutex>
@@ -36,10 +39,11 @@ struct Problem {
   Matrix a, b, c;
   DType in, out, bias;
   bool biased, relu, accumulate, tf32;
+  bool sums;      // of a's rows: the library's gradient of a bias, of its second operand
   int alignment;  // of all pointers, in bytes, up to 16
   auto key() const {
     return std::tuple(m, n, k, batch, a.transposed, a.ld, a.batch_stride, b.transposed, b.ld, b.batch_stride, c.ld,
-                      c.batch_stride, in, out, bias, biased, relu, accumulate, tf32, alignment);
+                      c.batch_stride, in, out, bias, biased, relu, accumulate, tf32, sums, alignment);
   }
 };
 
@@ -81,6 +85,11 @@ Plan make_plan(const Problem& p) {
   // the library's first operand is our b: in column-major memory it is bᵀ [n,k] when b is row-major
   set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA, p.b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSB, p.a.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+  if (p.sums) {
+    set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BGRADB);
+    set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.out));
+    set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, scratch(Scratch::gemm, kWorkspace));
+  }
   if (p.biased || p.relu) {
     set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE,
         p.biased ? (p.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS) : CUBLASLT_EPILOGUE_RELU);
@@ -161,16 +170,8 @@ void activate(Activation act, const View& c) {
 }  // namespace
 
 void gemm(const Gemm& g) {
-  check(g.a.ndim() >= 2 && g.b.ndim() >= 2 && g.c.ndim() >= std::max(g.a.ndim(), g.b.ndim()), "gemm",
-        "expected matrices, got {} · {} -> {}", g.a.shape.str(), g.b.shape.str(), g.c.shape.str());
-  check(g.a.dim(-1) == g.b.dim(-2) && g.a.dim(-2) == g.c.dim(-2) && g.b.dim(-1) == g.c.dim(-1), "gemm",
-        "expected [m,k] · [k,n] -> [m,n], got {} · {} -> {}", g.a.shape.str(), g.b.shape.str(), g.c.shape.str());
-  check(g.a.dtype == g.b.dtype && (g.c.dtype == g.a.dtype || (g.a.dtype == DType::bf16 && g.c.dtype == DType::f32)),
-        "gemm", "expected one dtype (or bf16 to f32), got {}, {} and {}", name_of(g.a.dtype), name_of(g.b.dtype),
-        name_of(g.c.dtype));
-  check(!g.bias || (g.bias.ndim() == 1 && g.bias.dim(0) == g.c.dim(-1) && g.bias.is_contiguous()), "gemm",
-        "expected a contiguous bias [{}], got {}", g.c.dim(-1), g.bias.shape.str());
-  check(g.act == Activation::none || !g.accumulate, "gemm", "an activation cannot be accumulated");
+  check_gemm(g);
+  if (g.sums && (g.c.numel() == 0 || g.a.dim(-1) == 0)) reduce(gemm_sums(g));
   if (g.c.numel() == 0) return;
   if (g.a.dim(-1) == 0) {  // nothing to add up: act(bias)
     check(!g.accumulate || !g.bias, "gemm", "a bias with k = 0 cannot be accumulated");
@@ -196,12 +197,21 @@ void gemm(const Gemm& g) {
   p.relu = g.act == Activation::relu;
   p.accumulate = g.accumulate;
   p.tf32 = a.dtype == DType::f32 && tf32_allowed();
-  p.alignment = alignment_of({a.data, b.data, c.data, bias.data});  // an absent bias is aligned to everything
+  // an absent bias is aligned to everything
+  p.alignment = alignment_of({a.data, b.data, c.data, bias.data, g.sums.data});
+  p.sums = static_cast<bool>(g.sums);
 
-  Plan& plan = plan_for(p);
+  Plan* chosen = &plan_for(p);
+  if (p.sums && !chosen->found) {  // not for these types or layouts: one more pass over a
+    p.sums = false;
+    chosen = &plan_for(p);
+    reduce(gemm_sums(g));
+  }
+  const Plan& plan = *chosen;
   check(plan.found, "gemm", "cuBLASLt has no algorithm for {} {} · {} -> {}, leading dimensions {}, {}, {}",
         name_of(p.in), g.a.shape.str(), g.b.shape.str(), name_of(p.out), p.a.ld, p.b.ld, p.c.ld);
   if (p.biased) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias.data);
+  if (p.sums) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, g.sums.data);
   const float one = 1, keep = g.accumulate ? 1.0F : 0.0F;
   const double one64 = 1, keep64 = g.accumulate ? 1.0 : 0.0;
   const bool wide = p.in == DType::f64;

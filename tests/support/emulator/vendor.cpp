@@ -19,7 +19,8 @@ void gemm(const Gemm& a) {
                       .c = on_host(a.c),
                       .bias = on_host(a.bias),
                       .act = a.act,
-                      .accumulate = a.accumulate});
+                      .accumulate = a.accumulate,
+                      .sums = on_host(a.sums)});
   });
 }
 void conv_fwd(const ConvFwd& a) {
