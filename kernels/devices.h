@@ -9,6 +9,8 @@ namespace spn::kernels {
 
 // Devices that this process can use; 0 without a CUDA build or a driver.
 int cuda_device_count();
+// Why there are none, and what to do: no CUDA build, no driver, one too old, nothing visible. Empty where there are.
+std::string why_no_cuda_device();
 // Takes device `index` for this process: Device{cuda, 0} means it from then on. Before the first tensor there. Errors
 // say what is missing: the backend in this build, a driver, a newer driver, an architecture that this build knows.
 void open_cuda_device(int index);

@@ -7,6 +7,9 @@
 namespace spn::kernels {
 const Table* cuda_table() { return nullptr; }
 int cuda_device_count() { return 0; }
+std::string why_no_cuda_device() {
+  return "this build has no CUDA backend; use --device cpu, or build where nvcc is found";
+}
 void open_cuda_device(int) { table_for(Device{DeviceType::cuda, 0}); }  // says that there is none
 std::vector<std::string> cuda_device_names() { return {}; }
 std::string cuda_versions() { return "CUDA not in this build"; }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 
@@ -13,6 +14,7 @@
 #include "kernels/cuda/range.h"
 #include "kernels/cuda/status.h"
 #include "kernels/devices.h"
+#include "kernels/gpu_fit.h"
 
 namespace spn::kernels {
 namespace cuda {
@@ -35,8 +37,8 @@ struct Download {
 
 struct Gpu {
   explicit Gpu(int which) : index(which) {
-    int count = 0;
-    expect(cudaGetDeviceCount(&count), "cuda");
+    if (const std::string why = why_no_cuda_device(); !why.empty()) fail_usage("cuda", "{}", why);
+    const int count = cuda_device_count();
     if (which < 0 || which >= count)
       fail_usage("cuda", "there is no GPU {}: this process sees {} (CUDA_VISIBLE_DEVICES, the scheduler's --gpus)",
                  which, count);
@@ -45,6 +47,12 @@ struct Gpu {
     if (properties.major < kOldestMajor)
       fail_usage("cuda", "{} has compute capability {}.{}; this program needs {}.0 or newer", properties.name,
                  properties.major, properties.minor, kOldestMajor);
+    if (!has_code_for(SPN_CUDA_ARCHITECTURES, properties.major, properties.minor))
+      fail_usage("cuda",
+                 "{} has compute capability {}.{}, and this build has code for {}; build with "
+                 "-DCMAKE_CUDA_ARCHITECTURES={}{}",
+                 properties.name, properties.major, properties.minor, SPN_CUDA_ARCHITECTURES, properties.major,
+                 properties.minor);
     expect(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cuda");
     expect(cudaStreamCreateWithFlags(&uploads, cudaStreamNonBlocking), "cuda");
     for (cudaEvent_t* e : {&uploaded[0], &uploaded[1], &read})
@@ -249,6 +257,19 @@ int cuda_device_count() {
     return 0;
   }
   return count;
+}
+
+std::string why_no_cuda_device() {
+  GpuState s;
+  cudaRuntimeGetVersion(&s.runtime);
+  cudaDriverGetVersion(&s.driver);
+  const cudaError_t status = cudaGetDeviceCount(&s.devices);
+  cudaGetLastError();
+  if (status != cudaSuccess) s.devices = 0;
+  if (status != cudaSuccess && status != cudaErrorNoDevice) s.error = cudaGetErrorString(status);
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  s.visible = visible == nullptr ? "unset" : fmt::format("'{}'", visible);
+  return why_no_gpu(s);
 }
 
 void open_cuda_device(int index) {

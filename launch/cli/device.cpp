@@ -43,15 +43,9 @@ void DeviceChoice::open(dist::Comm& world, const Precision& precision) {
   }
   const Place place = place_of(world);
   dist::together(world, "device", [&] {
-    if (kernels::cuda_table() == nullptr)
-      fail_usage("device",
-                 "--device cuda: this build has no CUDA backend; use --device cpu, or build where nvcc is found");
+    if (const std::string why = kernels::why_no_cuda_device(); !why.empty())
+      fail_usage("device", "--device cuda: {}", why);
     const int count = kernels::cuda_device_count();
-    if (count == 0)
-      fail_usage(
-          "device",
-          "--device cuda: no GPU is usable here (no driver, a driver older than this build's CUDA, or none given "
-          "by the scheduler); see nvidia-smi and spotniche --version");
     // a scheduler that binds GPUs shows each rank its own one
     if (count > 1 && place.on_host > count)
       fail_usage("device", "{} ranks on a host with {} GPUs; start one rank a GPU", place.on_host, count);

@@ -165,6 +165,7 @@ void reset_peak() { device().stats.peak = device().stats.in_use; }
 
 namespace spn::kernels {
 int cuda_device_count() { return 1; }
+std::string why_no_cuda_device() { return ""; }
 void open_cuda_device(int) {}
 std::vector<std::string> cuda_device_names() { return {"emulated on the host"}; }
 std::string cuda_versions() { return "CUDA emulated on the host"; }
