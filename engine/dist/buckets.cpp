@@ -62,6 +62,7 @@ BucketReducer::BucketReducer(Comm& comm, const BucketLayout& layout, std::vector
     expected_.push_back(b.pieces);
   }
   missing_ = expected_;
+  comm_.prepare_begin();
 }
 
 void BucketReducer::arrived(int bucket) {

@@ -39,7 +39,7 @@ BucketLayout lay_out_buckets(const std::vector<BucketPiece>& pieces, std::size_t
 // those before it.
 class BucketReducer {
  public:
-  // One contiguous view a bucket; the memory must outlive the reducer.
+  // One contiguous view a bucket; the memory must outlive the reducer. Collective.
   BucketReducer(Comm& comm, const BucketLayout& layout, std::vector<View> buckets);
 
   // One more piece of the bucket is in place. Begins what may begin, and lets the library progress.

@@ -33,7 +33,9 @@ class Comm {
 
   // In place. f32, f64, i32, i64 natively; bf16 is reduced in f32 (nccl refuses it).
   virtual void all_reduce(const View& inout, ReduceOp op = ReduceOp::sum) = 0;
-  // Begins an all_reduce (sum) that overlaps with compute. All ranks begin them in the same order.
+  // Makes what begin_all_reduce needs, so that those sums and the other calls do not queue behind one another.
+  virtual void prepare_begin() {}
+  // Begins an all_reduce (sum) that overlaps with compute. All ranks begin them in the same order, after prepare_begin.
   virtual std::unique_ptr<Pending> begin_all_reduce(const View& inout) = 0;
   // out [size · n, …] gets each rank's in [n, …], in rank order. Equal n on all ranks.
   virtual void all_gather(const View& in, const View& out) = 0;

@@ -166,15 +166,15 @@ class Nccl final : public Comm {
       : host_(host != nullptr ? *host : *owned), owned_(std::move(owned)), compute_(compute) {
     must(cudaGetDevice(&device_), "nccl");
     link_ = std::make_unique<Link>(host_, device_);
-    must(cudaStreamCreateWithFlags(&side_, cudaStreamNonBlocking), "nccl");
   }
   Nccl(const Nccl&) = delete;
   Nccl& operator=(const Nccl&) = delete;
   ~Nccl() override {
     cudaStreamSynchronize(compute_);
-    cudaStreamSynchronize(side_);
+    if (side_ != nullptr) cudaStreamSynchronize(side_);
+    side_link_.reset();
     link_.reset();
-    cudaStreamDestroy(side_);
+    if (side_ != nullptr) cudaStreamDestroy(side_);
   }
 
   int rank() const override { return host_.rank(); }
@@ -189,14 +189,25 @@ class Nccl final : public Comm {
     });
   }
 
-  // On a stream of its own, beside the kernels that come next.
+  // A communicator and a stream of their own: one communicator's operations wait for each other, on whatever streams
+  // they are, and a batch norm's small sums would stand behind a bucket of gradients. Both kinds fit on the device
+  // together (a few tens of blocks), so neither can keep the other from ending.
+  void prepare_begin() override {
+    host_.prepare_begin();
+    if (side_link_) return;
+    must(cudaStreamCreateWithFlags(&side_, cudaStreamNonBlocking), "nccl");
+    side_link_ = std::make_unique<Link>(host_, device_);
+  }
+
+  // Beside the kernels that come next.
   std::unique_ptr<Pending> begin_all_reduce(const View& v) override {
     if (on_host(v)) return host_.begin_all_reduce(v);
     require_contiguous("begin_all_reduce", v);
+    check(side_link_ != nullptr, "begin_all_reduce", "prepare_begin was not called");
     const Event ready;
     must(cudaEventRecord(ready.e, compute_), "begin_all_reduce");
     must(cudaStreamWaitEvent(side_, ready.e), "begin_all_reduce");
-    link_->queue("begin_all_reduce", [&](ncclComm_t c) {
+    side_link_->queue("begin_all_reduce", [&](ncclComm_t c) {
       return ncclAllReduce(v.data, v.data, count_of(v), type_of(v.dtype, "begin_all_reduce"), ncclSum, c, side_);
     });
     auto done = std::make_unique<Event>();
@@ -240,7 +251,10 @@ class Nccl final : public Comm {
   }
 
   void barrier() override { host_.barrier(); }
-  void check_health() override { link_->check_health("nccl"); }
+  void check_health() override {
+    link_->check_health("nccl");
+    if (side_link_) side_link_->check_health("nccl");
+  }
   double blocked_seconds() const override { return host_.blocked_seconds(); }
   std::unique_ptr<Comm> split(int color) override {
     return std::make_unique<Nccl>(nullptr, host_.split(color), compute_);
@@ -252,7 +266,7 @@ class Nccl final : public Comm {
   std::unique_ptr<Comm> owned_;
   cudaStream_t compute_, side_ = nullptr;
   int device_ = 0;
-  std::unique_ptr<Link> link_;
+  std::unique_ptr<Link> link_, side_link_;  // side: from prepare_begin on, for begin_all_reduce
 };
 
 }  // namespace

@@ -21,6 +21,7 @@ int negative_group_size(int ranks, std::int64_t rank_batch, std::int64_t max_neg
 
 NegativeGroup make_negative_group(dist::Comm& world, std::int64_t rank_batch, std::int64_t max_negatives) {
   const int g = negative_group_size(world.size(), rank_batch, max_negatives);
+  if (g == world.size()) return {std::shared_ptr<dist::Comm>(std::shared_ptr<void>(), &world), 1};
   return {world.split(world.rank() / g), world.size() / g};
 }
 

@@ -10,7 +10,7 @@
 namespace spn::train {
 
 struct NegativeGroup {
-  std::unique_ptr<dist::Comm> comm;  // this rank's group
+  std::shared_ptr<dist::Comm> comm;  // this rank's group: the world itself, not owned, where there is one
   int groups = 1;                    // how many there are
 };
 

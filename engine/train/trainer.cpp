@@ -111,7 +111,9 @@ void Trainer::check_ranks() {
 
 void Trainer::begin(const optim::StepArgs& args) {
   Begun b;
-  const auto blocked = [&] { return world_.blocked_seconds() + negatives_.comm->blocked_seconds(); };
+  const auto blocked = [&] {
+    return world_.blocked_seconds() + (negatives_.groups > 1 ? negatives_.comm->blocked_seconds() : 0);
+  };
   const double blocked_before = blocked();
   staging_.take(std::array{args.lr, args.weight_decay}, optimizer_.rates());
   check_ranks();

@@ -53,7 +53,12 @@ void DeviceChoice::open(dist::Comm& world, const Precision& precision) {
     kernels::open_cuda_device(index_);
     kernels::allow_tf32(precision.name == "tf32");
   });
-  if (world.size() > 1) nccl_ = dist::make_nccl(world, kernels::table_for(device()).native_stream());
+}
+
+dist::Comm& DeviceChoice::comm(dist::Comm& world) {
+  if (name_ == "cpu" || world.size() == 1) return world;
+  if (!nccl_) nccl_ = dist::make_nccl(world, kernels::table_for(device()).native_stream());
+  return *nccl_;
 }
 
 std::string DeviceChoice::description() const {

@@ -15,12 +15,13 @@ class DeviceChoice {
   void add_to(Options& options);
   const std::string& name() const { return name_; }
   // cpu: nothing to do. cuda: takes one GPU a rank (by its place among the ranks of its host, or the one that the
-  // scheduler shows it), joins the ranks' GPUs over NCCL where there is more than one rank, and sets TF32 as asked for.
-  // Collective; usage errors on all ranks when any rank has no GPU for itself.
+  // scheduler shows it), and sets TF32 as asked for. Collective; usage errors on all ranks when any rank has no GPU for
+  // itself.
   void open(dist::Comm& world, const Precision& precision);
   Device device() const;
-  // What the training step talks over; `world` where nothing else was opened.
-  dist::Comm& comm(dist::Comm& world) const { return nccl_ ? *nccl_ : world; }
+  // What the training step talks over: `world`, or where ranks have GPUs NCCL between them, which the first call opens.
+  // Collective then. Commands whose ranks exchange host memory alone never ask.
+  dist::Comm& comm(dist::Comm& world);
   // For the log: "cpu", or the GPU's name.
   std::string description() const;
 

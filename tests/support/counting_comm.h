@@ -20,6 +20,7 @@ class CountingComm final : public dist::Comm {
     ++collectives;
     to_.all_reduce(v, op);
   }
+  void prepare_begin() override { to_.prepare_begin(); }
   std::unique_ptr<dist::Pending> begin_all_reduce(const View& v) override {
     ++collectives;
     return to_.begin_all_reduce(v);

@@ -43,6 +43,7 @@ TEST(NegativeGroups, GroupsAreBlocksAndSharesAddUpToTheirMean) {
     ASSERT_EQ(group.comm->size(), size);
     EXPECT_EQ(group.groups, comm.size() / size);
     EXPECT_EQ(group.comm->rank(), comm.rank() % size);
+    EXPECT_EQ(group.comm.get() == &comm, group.groups == 1);  // no second communicator of the same ranks
 
     const auto rows = [&](std::uint64_t stream) {
       return ops::l2_normalise(Var(test::random({b * comm.size(), 5}, stream))).value();
