@@ -167,11 +167,14 @@ TEST_F(CudaOptim, GradientsThatAreNotFiniteChangeNothing) {
 
 TEST_F(CudaOptim, Lerp) {
   for (const double weight : {0.0, 0.25, 1.0})
-    hold(few(), 2, [&](const auto& t, const Tensor&, const Tensor&, const Tensor&) {
-      std::vector<LerpPair> p;
-      for (const auto& pair : t) p.push_back({.y = pair[0], .x = pair[1]});
-      run<&Table::lerp>({.pairs = p, .weight = weight});
-    }, false);
+    hold(
+        few(), 2,
+        [&](const auto& t, const Tensor&, const Tensor&, const Tensor&) {
+          std::vector<LerpPair> p;
+          for (const auto& pair : t) p.push_back({.y = pair[0], .x = pair[1]});
+          run<&Table::lerp>({.pairs = p, .weight = weight});
+        },
+        false);
 }
 
 TEST_F(CudaOptim, SumOfSquares) {
