@@ -6,6 +6,7 @@
 #include "engine/train/cost.h"
 #include "engine/train/trainer.h"
 #include "tests/support/model_config.h"
+#include "tests/support/paths.h"
 #include "tests/support/tensors.h"
 
 namespace spn::train {
