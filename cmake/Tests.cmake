@@ -4,6 +4,7 @@
 #   tests/cuda/    emulated on the host (unit) and on a GPU (gpu)
 #   tests/data/    label data (also unit: small made-up inputs)
 # A test binary's own files come from SPN_SOURCE_DIR; where real slides lie, from SPN_REAL_SLIDES (environment).
+include(GoogleTest)
 file(GLOB_RECURSE test_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/*_test.cpp")
 file(GLOB support_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/support/*.cpp")
 
@@ -92,6 +93,10 @@ foreach(folder ${folders})
       set(labels unit data)
     elseif(relative MATCHES "^slow")
       set(labels slow)
+    endif()
+    if(labels STREQUAL slow)  # a process each, one at a time: together they would need twice the memory
+      gtest_discover_tests(test_${name} DISCOVERY_MODE PRE_TEST PROPERTIES LABELS slow TIMEOUT 1800 RUN_SERIAL ON)
+      continue()
     endif()
     add_test(NAME ${name} COMMAND test_${name})
     set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 1800 ENVIRONMENT "${mpi_env}")

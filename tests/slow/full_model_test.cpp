@@ -36,6 +36,12 @@ class Reference {
   }
   Tensor operator[](const std::string& name) const { return reader_->load(name); }
   bool has(const std::string& name) const { return reader_->tensors().count(name) != 0; }
+  std::vector<std::string> names(const std::string& prefix) const {
+    std::vector<std::string> out;
+    for (const auto& [name, info] : reader_->tensors())
+      if (name.rfind(prefix, 0) == 0) out.push_back(name);
+    return out;
+  }
   // Weights below a part's name.
   std::map<std::string, Tensor> weights(const std::string& prefix) const {
     std::map<std::string, Tensor> out;
@@ -55,57 +61,77 @@ double largest(const Tensor& t) {
   return m;
 }
 
-double distance(const Tensor& got, const Tensor& want) {  // relative L2
-  const auto a = got.to_vector<double>(), b = want.to_vector<double>();
+struct Distance {  // squared: of the difference, and of what was wanted
   double off = 0, all = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    off += (a[i] - b[i]) * (a[i] - b[i]);
-    all += b[i] * b[i];
-  }
-  return std::sqrt(off / all);
+  double relative() const { return std::sqrt(off / all); }
+  void operator+=(const Distance& d) { off += d.off, all += d.all; }
+};
+Distance distance(const Tensor& got, const Tensor& want) {
+  const auto a = got.to_vector<double>(), b = want.to_vector<double>();
+  Distance d;
+  for (std::size_t i = 0; i < a.size(); ++i) d += {(a[i] - b[i]) * (a[i] - b[i]), b[i] * b[i]};
+  return d;
 }
 
-// In double: every element, gradients through 50 layers too, to the rounding of the reference's file. In fp32: 1e-5 of
-// the largest element, or where PyTorch's own fp32 is further than that from double, as far as it (batch statistics of
-// few samples magnify rounding; a ReLU's input within rounding of 0 is on either side by chance): results element by
-// element, gradients as a whole. In bf16: each tensor as a whole, by the table's row for long sums, or half as far
-// again as PyTorch's autocast.
+// In double: every element, gradients through 50 layers too, to the rounding of the reference's file.
+// In fp32: 1e-5, or where PyTorch's own fp32 is further than that from double, three times as far. Batch statistics of
+// few samples magnify rounding, and a ReLU's input within rounding of 0 falls on either side by chance: which tensors
+// that hits differs between any two programs. So results compare element by element, gradients with the one of this
+// part that PyTorch has furthest off, and all of them as one vector with PyTorch's. In bf16: each tensor as a whole, by
+// the table's row for long sums, or half as far again as PyTorch's autocast.
 class Comparison {
  public:
-  Comparison(const Reference& r, DType dtype) : reference_(r), dtype_(dtype) {}
+  Comparison(const Reference& r, const std::string& part, DType dtype)
+      : reference_(r),
+        part_(part),
+        dtype_(dtype),
+        peer_(dtype == DType::bf16 ? "PyTorch's autocast" : "PyTorch's fp32") {
+    for (const std::string& name : r.names(err("grad." + part + "."))) loosest_ = std::max(loosest_, r[name].item());
+  }
   void expect(const std::string& name, const Tensor& got) {
     const Tensor want = reference_[name], shaped = got.reshape(want.shape());
-    const double theirs = reference_[(dtype_ == DType::bf16 ? "err_bf16." : "err.") + name].item();
-    const double off = distance(shaped, want);
-    const std::string peer = dtype_ == DType::bf16 ? "PyTorch's autocast" : "PyTorch's fp32";
-    if (dtype_ == DType::bf16) {
-      EXPECT_TRUE(off <= std::max(test::tolerance(DType::bf16, 16).relative, 1.5 * theirs))
-          << name << ": " << off << ", " << peer << ": " << theirs;
-    } else if (dtype_ == DType::f64) {
+    const double theirs = reference_[err(name)].item();
+    const Distance d = distance(shaped, want);
+    const double off = d.relative();
+    const bool gradient = name.rfind("grad.", 0) == 0;
+    if (gradient) gradients_ += d;
+    if (dtype_ == DType::f64) {
       EXPECT_TRUE(test::close(shaped, want, {0, 1e-6 * largest(want)})) << name;
     } else {
-      const double tol = std::max(1e-5, 3 * theirs);
-      const bool gradient = name.rfind("grad.", 0) == 0;
-      if (!gradient) {
-        EXPECT_TRUE(test::close(shaped, want, {0, tol * largest(want)})) << name << ", " << peer << ": " << theirs;
+      const double tol = dtype_ == DType::bf16 ? std::max(test::tolerance(DType::bf16, 16).relative, 1.5 * theirs)
+                                               : std::max(1e-5, 3 * (gradient ? loosest_ : theirs));
+      EXPECT_TRUE(off <= tol) << name << ": " << off << ", " << peer_ << ": " << theirs;
+      if (dtype_ == DType::f32 && !gradient) {
+        EXPECT_TRUE(test::close(shaped, want, {0, tol * largest(want)})) << name << ", " << peer_ << ": " << theirs;
       }
-      EXPECT_TRUE(off <= tol) << name << ": " << off << ", " << peer << ": " << theirs;
     }
     if (off > worst_) {
       worst_ = off;
-      worst_name_ = name + fmt::format(" ({} {:.2g})", peer, theirs);
+      worst_name_ = name + fmt::format(" ({} {:.2g})", peer_, theirs);
     }
     ++compared_;
   }
-  ~Comparison() {
-    fmt::print("{}: {} tensors; furthest from double: {:.2g}, {}\n", name_of(dtype_), compared_, worst_, worst_name_);
+  void expect_gradients() const {
+    const double off = gradients_.relative(), theirs = reference_[err(part_ + ".gradients")].item();
+    fmt::print("{}: {} tensors; all gradients {:.2g} from double ({} {:.2g}); furthest {:.2g}, {}\n", name_of(dtype_),
+               compared_, off, peer_, theirs, worst_, worst_name_);
+    if (dtype_ == DType::f32) {
+      EXPECT_TRUE(off <= std::max(1e-5, 3 * theirs)) << off << ", " << peer_ << ": " << theirs;
+    }
+    if (dtype_ == DType::bf16) {
+      EXPECT_TRUE(off <= std::max(test::tolerance(DType::bf16, 16).relative, 1.5 * theirs)) << off << ", " << theirs;
+    }
   }
-  Comparison(const Comparison&) = delete;
-  Comparison& operator=(const Comparison&) = delete;
 
  private:
+  std::string err(const std::string& name) const { return (dtype_ == DType::bf16 ? "err_bf16." : "err.") + name; }
+
   const Reference& reference_;
+  std::string part_;
   DType dtype_;
+  std::string peer_;
+  double loosest_ = 0;
+  Distance gradients_;
   int compared_ = 0;
   double worst_ = -1;
   std::string worst_name_;
@@ -117,7 +143,7 @@ void expect_part(const models::Config& config, DType dtype, const Reference& ref
                  const Forward& forward) {
   models::StAlign model(config, 1, {}, dtype == DType::f64 ? dtype : DType::f32);
   model.registry().load(reference.weights(name + "."), "reference", name + ".");
-  Comparison compare(reference, dtype);
+  Comparison compare(reference, name, dtype);
   nn::Context c;
   c.compute = dtype;
   {
@@ -140,6 +166,7 @@ void expect_part(const models::Config& config, DType dtype, const Reference& ref
     }
   }
   EXPECT_GT(gradients, 3);
+  compare.expect_gradients();
 }
 
 class FullModel : public testing::TestWithParam<const char*> {};
@@ -230,7 +257,7 @@ double largest(const std::vector<double>& v) { return *std::max_element(v.begin(
 
 // 1e-6 over 20 steps in double. In fp32 no two programs stay near: through a random ResNet-50 with batch statistics of
 // a few images the rounding of single values grows (docs/numerics.md), and AdamW steps by a gradient's sign; so fp32
-// may be as far from double as three times PyTorch's own fp32 is over the same steps.
+// may be 1e-4 from double, or three times as far as PyTorch's own fp32 has been up to that step.
 TEST(FullModelParts, TwentySteps) {
   SPN_FIND_PYTHON(python, "torch, timm, safetensors");
   constexpr double kTolerance = 1e-6;
@@ -248,11 +275,13 @@ TEST(FullModelParts, TwentySteps) {
   std::vector<double> theirs;
   for (std::size_t step = 0; step < want.size(); ++step)
     theirs.push_back(std::abs(single[step] - want[step]) / want[step]);
-  fmt::print("in fp32 at most {:.2g} from PyTorch's double; PyTorch's own fp32 {:.2g}\n", largest(off32),
-             largest(theirs));
-  EXPECT_TRUE(largest(off32) <= 3 * largest(theirs)) << largest(off32) << ", PyTorch " << largest(theirs);
-  for (std::size_t step = 0; step < 3; ++step)  // before rounding has grown
-    EXPECT_TRUE(off32[step] <= 1e-4) << "step " << step << ": " << off32[step];
+  double furthest = 0;
+  for (std::size_t step = 0; step < want.size(); ++step) {
+    furthest = std::max(furthest, theirs[step]);
+    fmt::print("step {:2}: ours in fp32 {:.2g} from PyTorch's double, PyTorch's own {:.2g}\n", step, off32[step],
+               theirs[step]);
+    EXPECT_TRUE(off32[step] <= std::max(1e-4, 3 * furthest)) << "step " << step << ": " << off32[step];
+  }
 
   // What a part that is wrong by 1 % does to the losses of 3 steps: the tolerance sees it. Every second value, for
   // norms after it undo a factor of all.

@@ -5,7 +5,8 @@ python tests/support/full_reference.py PART OUT.safetensors
 PART: spot_image, spot_image_224, niche_image (forward and gradients in double, from fp32 weights), rest (niche gene
 encoder, one fusion, one head), steps (losses of 20 optimiser steps of the whole model on cached features, in double
 and in fp32: after a few steps the two are 1e-3 apart in PyTorch itself).
-err.NAME is how far PyTorch's own fp32 is from double, relative L2: a yardstick. err_bf16.NAME: its bf16 autocast.
+err.NAME is how far PyTorch's own fp32 is from double, relative L2: a yardstick; err.PART.gradients, of all
+gradients as one vector. err_bf16.: the same of its bf16 autocast.
 """
 import copy
 import os
@@ -74,24 +75,29 @@ def part_reference(name, module, inputs, out):
         out[f"param.{name}.{k}"] = v.float() if v.is_floating_point() else v
     for i, x in enumerate(inputs):
         out[f"{name}.in.{i}"] = x
-    results = {}
-    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):  # what is compared with first; one more held at a time
         half = dtype == torch.bfloat16  # fp32 weights under autocast, as ours
         module.to(torch.float32 if half else dtype).load_state_dict(weights)
         args = [x.to(torch.float32 if half else dtype) for x in inputs]
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            r = results[dtype] = {f"{name}.out.eval": run(module, args, None, False)}
+            r = {f"{name}.out.eval": run(module, args, None, False)}
             seed = out.setdefault(f"{name}.seed", torch.randn(r[f"{name}.out.eval"].shape))
             r[f"{name}.out.train"] = run(module, args, seed.to(args[0].dtype), True)
-        for k, p in module.named_parameters():
-            r[f"grad.{name}.{k}"] = p.grad.clone()
-        for k, b in module.named_buffers():
-            if "running" in k:
-                r[f"after.{name}.{k}"] = b.clone()
-    for k, want in results[torch.float64].items():
-        out[k] = want.float()
-        for key, dtype in (("err.", torch.float32), ("err_bf16.", torch.bfloat16)):
-            out[key + k] = ((results[dtype][k].double() - want).norm() / want.norm()).float().reshape(1)
+        r.update((f"grad.{name}.{k}", p.grad) for k, p in module.named_parameters())
+        r.update((f"after.{name}.{k}", b.clone()) for k, b in module.named_buffers() if "running" in k)
+        if dtype == torch.float64:
+            want = r
+            for p in module.parameters():
+                p.grad = None  # r's own
+            out.update((k, v.float()) for k, v in want.items())
+            continue
+        off, size = 0.0, 0.0
+        for k, v in want.items():
+            d, n = (r[k].double() - v).norm().item(), v.norm().item()
+            out[f"err{'_bf16' * half}.{k}"] = torch.tensor([d / n])
+            if k.startswith("grad."):
+                off, size = off + d * d, size + n * n
+        out[f"err{'_bf16' * half}.{name}.gradients"] = torch.tensor([(off / size) ** 0.5])
 
 
 def part(name, out):
