@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <iterator>
 #include <sstream>
 
@@ -19,18 +22,22 @@ std::vector<std::string> words(const std::string& line) {
   return {std::istream_iterator<std::string>(in), {}};
 }
 
-class CudaCommands : public test::Twin {};
+class CudaCommands : public test::Twin {
+ protected:
+  // Trains on the one pack and embeds the other, on the CPU and on the device; both tell the same.
+  static void as_on_the_cpu(const std::string& train_pack, const std::string& held_out_pack);
+};
 
-TEST_F(CudaCommands, PretrainAndEmbedAsOnTheCpu) {
+void CudaCommands::as_on_the_cpu(const std::string& train_pack, const std::string& held_out_pack) {
   const test::TempFolder folder;
   const auto world = dist::make_self();
   for (const std::string device : {"cpu", "cuda"}) {
     const std::string run = folder / device;
-    ASSERT_EQ(cli::run_pretrain(*world,
-                                words("--pack " + test::made_data().train_pack + " --output " + run +
-                                      " --global-batch 8 --steps 5 --residency " + (device == "cuda" ? "gpu" : "disk") +
-                                      test::kSmallModel + " --device " + device)),
-              exit_ok);
+    ASSERT_EQ(
+        cli::run_pretrain(
+            *world, words("--pack " + train_pack + " --output " + run + " --global-batch 8 --steps 5 --residency " +
+                          (device == "cuda" ? "gpu" : "disk") + test::kSmallModel + " --device " + device)),
+        exit_ok);
   }
   const auto want = test::read_metrics(folder / "cpu"), got = test::read_metrics(folder / "cuda");
   ASSERT_EQ(want.size(), 5U);
@@ -45,10 +52,9 @@ TEST_F(CudaCommands, PretrainAndEmbedAsOnTheCpu) {
 
   // one checkpoint, embedded on both
   for (const std::string device : {"cpu", "cuda"})
-    ASSERT_EQ(
-        cli::run_embed(*world, words("--checkpoint " + (folder / "cpu") + " --pack " + test::made_data().held_out_pack +
-                                     " --output " + folder / (device + ".h5ad") + " --device " + device)),
-        exit_ok);
+    ASSERT_EQ(cli::run_embed(*world, words("--checkpoint " + (folder / "cpu") + " --pack " + held_out_pack +
+                                           " --output " + folder / (device + ".h5ad") + " --device " + device)),
+              exit_ok);
   for (const char* key : {"X_spotniche", "X_spotniche_niche", "X_spot_image", "X_niche_gene"}) {
     const auto a = data::read_h5ad_embeddings(folder / "cpu.h5ad", key),
                b = data::read_h5ad_embeddings(folder / "cuda.h5ad", key);
@@ -57,6 +63,38 @@ TEST_F(CudaCommands, PretrainAndEmbedAsOnTheCpu) {
     for (std::size_t i = 0; i < a.values.size(); ++i)
       ASSERT_TRUE(std::abs(b.values[i] - a.values[i]) <= 1e-5F) << key << " " << i;
   }
+}
+
+TEST_F(CudaCommands, PretrainAndEmbedAsOnTheCpu) {
+  as_on_the_cpu(test::made_data().train_pack, test::made_data().held_out_pack);
+}
+
+// Real tissue, as many of its spots as the emulator takes in seconds; all of them on a GPU.
+TEST_F(CudaCommands, PretrainAndEmbedRealSlidesAsOnTheCpu) {
+  const char* slides = std::getenv("SPN_REAL_SLIDES");
+  if (slides == nullptr) GTEST_SKIP() << "SPN_REAL_SLIDES is not set: nothing was trained on a real slide";
+  namespace fs = std::filesystem;
+  const fs::path real = fs::path(slides) / "ST";
+  const test::TempFolder folder;
+  const fs::path made = fs::path(folder.path()) / "ST";
+  fs::create_directories(made / "coord");
+  for (const char* same : {"image", "gene_exp"}) fs::create_directory_symlink(real / same, made / same);
+  std::vector<std::string> packs;
+  const auto world = dist::make_self();
+  for (const std::string name : {"Human_Breast_Andersson_10142021_ST_C2", "Human_Breast_Andersson_10142021_ST_C5"}) {
+    std::ifstream in(real / "coord" / (name + "_coord.csv"));
+    std::ofstream out(made / "coord" / (name + "_coord.csv"));
+    const int rows = test::device_orders() > 1 ? 24 : 100000;
+    std::string line;
+    for (int row = 0; row <= rows && std::getline(in, line); ++row) out << line << '\n';
+    out.close();
+    packs.push_back(folder / (name + ".h5"));
+    const std::string genes = packs.size() == 1 ? "--gene-count 64" : "--gene-list " + packs[0];
+    ASSERT_EQ(cli::run_prepare(*world, words(genes + " --spot-image-px 16 --niche-image-px 32 --input " +
+                                             folder.path() + " --slides " + name + " --output " + packs.back())),
+              exit_ok);
+  }
+  as_on_the_cpu(packs[0], packs[1]);
 }
 
 }  // namespace
