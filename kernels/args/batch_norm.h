@@ -16,7 +16,8 @@ struct BatchNormStats {
 
 // y = act((x − mean) · rstd · w + b + residual). residual may be absent; relu: act = ReLU.
 // With sums (over all ranks; count values a channel): mean and variance of the batch, and with update_running
-// running = (1 − momentum) · running + momentum · batch, its variance unbiased. Without: the running ones.
+// running = (1 − momentum) · running + momentum · batch, its variance unbiased; a channel whose mean or variance is not
+// finite leaves them as they are, as the optimiser leaves the weights. Without: the running ones.
 // mean and rstd are written for the backward passes.
 struct BatchNormApply {
   View x, sums, running_mean, running_var, w, b, residual, y, mean, rstd;

@@ -123,8 +123,8 @@ void finish_statistics(const BatchNormApply& o, i64 channels) {
       const double* sums = o.sums.ptr<double>();
       m = sums[c] / o.count;
       var = std::max(0.0, sums[channels + c] / o.count - m * m);
-      if (o.update_running) {
-        const double unbiased = var * o.count / (o.count - 1);
+      const double unbiased = var * o.count / (o.count - 1);
+      if (o.update_running && std::isfinite(m) && std::isfinite(unbiased)) {
         run_mean[c] = static_cast<A>((1 - o.momentum) * static_cast<double>(run_mean[c]) + o.momentum * m);
         run_var[c] = static_cast<A>((1 - o.momentum) * static_cast<double>(run_var[c]) + o.momentum * unbiased);
       }

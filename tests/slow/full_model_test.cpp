@@ -94,6 +94,10 @@ class Comparison {
     const Distance d = distance(shaped, want);
     const double off = d.relative();
     const bool gradient = name.rfind("grad.", 0) == 0;
+    if (gradient && dtype_ == DType::bf16 && theirs > kNoise) {
+      ++noise_;
+      return;
+    }
     if (gradient) gradients_ += d;
     if (dtype_ == DType::f64) {
       EXPECT_TRUE(test::close(shaped, want, {0, 1e-6 * largest(want)})) << name;
@@ -113,12 +117,13 @@ class Comparison {
   }
   void expect_gradients() const {
     const double off = gradients_.relative(), theirs = reference_[err(part_ + ".gradients")].item();
-    fmt::print("{}: {} tensors; all gradients {:.2g} from double ({} {:.2g}); furthest {:.2g}, {}\n", name_of(dtype_),
-               compared_, off, peer_, theirs, worst_, worst_name_);
+    fmt::print("{}: {} tensors; all gradients {:.2g} from double ({} {:.2g}); furthest {:.2g}, {}; noise: {}\n",
+               name_of(dtype_), compared_, off, peer_, theirs, worst_, worst_name_, noise_);
+    EXPECT_GT(compared_, 1);
     if (dtype_ == DType::f32) {
       EXPECT_TRUE(off <= std::max(1e-5, 3 * theirs)) << off << ", " << peer_ << ": " << theirs;
     }
-    if (dtype_ == DType::bf16) {
+    if (dtype_ == DType::bf16 && noise_ == 0) {
       EXPECT_TRUE(off <= std::max(test::tolerance(DType::bf16, 16).relative, 1.5 * theirs)) << off << ", " << theirs;
     }
   }
@@ -130,9 +135,10 @@ class Comparison {
   std::string part_;
   DType dtype_;
   std::string peer_;
+  static constexpr double kNoise = 0.3;
   double loosest_ = 0;
   Distance gradients_;
-  int compared_ = 0;
+  int compared_ = 0, noise_ = 0;
   double worst_ = -1;
   std::string worst_name_;
 };

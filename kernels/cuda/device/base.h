@@ -109,6 +109,9 @@ __device__ inline T block_reduce(T v, Op op, T identity) {
   return v;
 }
 
+// Neither infinite nor NaN: of both, the difference from itself is NaN.
+__device__ inline bool is_finite(double v) { return v - v == 0; }
+
 __device__ inline std::int64_t global_thread() {
   return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
 }

@@ -95,8 +95,8 @@ __global__ void batch_norm_map(T* y, const T* x, const T* residual, BatchNormVec
       mean = c.sums[i] / n.count;
       var = c.sums[w.channels + i] / n.count - mean * mean;
       var = var > 0 ? var : 0;
-      if (n.update_running && blockIdx.x == 0) {
-        const double unbiased = var * n.count / (n.count - 1);
+      const double unbiased = var * n.count / (n.count - 1);
+      if (n.update_running && blockIdx.x == 0 && is_finite(mean) && is_finite(unbiased)) {
         c.running_mean[i] =
             static_cast<A>((1 - n.momentum) * static_cast<double>(c.running_mean[i]) + n.momentum * mean);
         c.running_var[i] =

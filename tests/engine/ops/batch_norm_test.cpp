@@ -167,6 +167,26 @@ TEST(BatchNorm, EmptyBatchChangesNothing) {
   EXPECT_TRUE(close(w.grad(), Tensor::zeros({3}), {0, 0}));
 }
 
+// A step that is not finite is skipped; its statistics must not stay behind.
+TEST(BatchNorm, ChannelsThatAreNotFiniteLeaveTheRunningStatistics) {
+  for (const float bad : {INFINITY, -INFINITY, NAN}) {
+    Tensor x = random({4, 3, 2, 2}, 1, DType::f32);
+    x.data<float>()[4] = bad;  // channel 1 of the first sample
+    const Var w(Tensor::full({3}, 1)), b(Tensor::zeros({3}));
+    const Tensor mean = Tensor::full({3}, 0.5), var = Tensor::full({3}, 2);
+    const auto y = ops::batch_norm(Var(x), w, b, mean, var, {}).value().to_vector<double>();
+    EXPECT_FALSE(std::isfinite(y[4]));
+    const auto m = mean.to_vector<double>(), v = var.to_vector<double>();
+    EXPECT_EQ(m[1], 0.5);
+    EXPECT_EQ(v[1], 2);
+    for (const std::size_t c : {0U, 2U}) {
+      EXPECT_NE(m[c], 0.5);
+      EXPECT_NE(v[c], 2);
+      EXPECT_TRUE(std::isfinite(m[c]) && std::isfinite(v[c]));
+    }
+  }
+}
+
 TEST(BatchNorm, ErrorsExplain) {
   const Var x(random({2, 3, 4, 4}, 1, DType::f32)), w(Tensor::full({3}, 1)), b(Tensor::zeros({3}));
   const Tensor s = Tensor::full({3}, 1);
