@@ -59,7 +59,7 @@ if(NOT SPN_SANITIZE)  # the emulator switches stacks, which AddressSanitizer can
   set_tests_properties(cuda_emulated PROPERTIES LABELS unit TIMEOUT 1800)
 endif()
 if(SPN_HAVE_CUDA)
-  list(REMOVE_ITEM cuda_tests ${CMAKE_SOURCE_DIR}/tests/cuda/emulator_test.cpp)  # of the emulator itself
+  list(FILTER cuda_tests EXCLUDE REGEX "/emulator_[a-z_]*\\.cpp$")  # of the emulator itself
   add_executable(test_cuda ${cuda_tests} tests/cuda/on_gpu.cpp)
   target_link_libraries(test_cuda PRIVATE spn_cli spn_test_support)
   spn_test_flags(test_cuda)

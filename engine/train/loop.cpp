@@ -39,12 +39,12 @@ void save(const models::StAlign& model, const optim::Optimizer& optimizer, dist:
 }
 
 // A step that is queued, and what its line of metrics needs.
-struct Begun {
+struct Queued {
   std::int64_t step, epoch;
   optim::StepArgs args;
 };
 
-Metrics make_metrics(const StepReport& r, const Begun& b, const LoopOptions& o) {
+Metrics make_metrics(const StepReport& r, const Queued& b, const LoopOptions& o) {
   Metrics m;
   m.step = b.step + 1;
   m.epoch = b.epoch;
@@ -104,10 +104,10 @@ LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& opt
   // A device works at one step while the host prepares the next: a step's results are read when the step after it is
   // queued, or at once where something depends on them (a checkpoint, the end).
   const std::size_t ahead = o.device.type == DeviceType::cpu ? 0 : 1;
-  std::deque<Begun> begun;
+  std::deque<Queued> begun;
   Stopwatch since;  // the results before
   const auto finish_one = [&] {
-    const Begun b = begun.front();
+    const Queued b = begun.front();
     begun.pop_front();
     const StepReport report = trainer.finish();
     Metrics m = make_metrics(report, b, o);
@@ -122,12 +122,13 @@ LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& opt
     }
     since = Stopwatch();
   };
-  for (std::int64_t step = first_step; step < o.steps; ++step) {
+  std::exception_ptr unread;  // of a batch; the step before it is done all the same, and written down first
+  const auto one_step = [&](std::int64_t step) {
     const std::int64_t epoch = batch.epoch;
-    begun.push_back({step, epoch, {o.lr.at(step), o.weight_decay.at(step), o.clip_norm}});
-    trainer.begin(begun.back().args);
+    const Queued next{step, epoch, {o.lr.at(step), o.weight_decay.at(step), o.clip_norm}};
+    trainer.begin(next.args);
+    begun.push_back(next);
     if (ema != nullptr) ema->update(optimizer.squares());
-    std::exception_ptr unread;  // this step is done all the same: it is written down before the run ends
     try {
       if (step + 1 < o.steps) fetch(step + 1);
     } catch (...) {
@@ -145,7 +146,18 @@ LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& opt
       since = Stopwatch();
     }
     if (unread) std::rethrow_exception(unread);
-    if (stop && step + 1 < o.steps) return LoopEnd::stopped;
+    return stop;
+  };
+  try {
+    for (std::int64_t step = first_step; step < o.steps; ++step)
+      if (one_step(step) && step + 1 < o.steps) return LoopEnd::stopped;
+  } catch (...) {
+    try {  // the steps that are queued are done: they are written down
+      while (!begun.empty()) finish_one();
+    } catch (...) {  // the first error says more
+    }
+    if (unread) std::rethrow_exception(unread);
+    throw;
   }
   return LoopEnd::finished;
 }

@@ -19,6 +19,14 @@ const kernels::BatchClock* Staging::clock() const {
   return clock_ ? static_cast<const kernels::BatchClock*>(clock_.view().data) : nullptr;
 }
 
+Staging::~Staging() {
+  if (device_.type == DeviceType::cpu) return;
+  try {
+    kernels::table_for(device_).await_uploads();
+  } catch (...) {  // the error that ends the run says more
+  }
+}
+
 void Staging::upload(const Tensor& from, Tensor& to) const {
   if (!to) {
     to = Tensor::empty(from.shape(), from.dtype(), device_);
@@ -45,14 +53,14 @@ void Staging::put(const Batch& b, bool with_facts) {
   upload(Tensor::from(std::vector<std::int64_t>{b.step, b.first_sample}, {2}), waiting_clock_);
 }
 
-void Staging::take(std::span<const double> numbers, const Tensor& to) {
-  const Tensor given = Tensor::from(numbers, {static_cast<std::int64_t>(numbers.size())});
+void Staging::take(std::span<const double> rates, const Tensor& to) {
+  const Tensor given = Tensor::from(rates, {static_cast<std::int64_t>(rates.size())});
   if (device_.type == DeviceType::cpu) {
     batch_ = std::exchange(waiting_, {});
     return to.copy_from(given);
   }
   const kernels::Table& table = kernels::table_for(device_);
-  upload(given, numbers_);
+  upload(given, waiting_rates_);
   table.await_uploads();
   const auto adopt = [&](const Tensor& from, Tensor& into) {
     if (!from) return;
@@ -61,7 +69,7 @@ void Staging::take(std::span<const double> numbers, const Tensor& to) {
   };
   for (const auto t : kTensors) adopt(waiting_.*t, batch_.*t);
   adopt(waiting_clock_, clock_);
-  to.copy_from(numbers_);
+  to.copy_from(waiting_rates_);
   table.uploads_follow();  // the next batch lands where this one has been read
 }
 

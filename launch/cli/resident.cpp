@@ -16,7 +16,8 @@ namespace {
 constexpr Tensor train::Batch::*kTensors[] = {
     &train::Batch::spot_image, &train::Batch::niche_image, &train::Batch::niche_feature, &train::Batch::spot_gene,
     &train::Batch::niche_gene, &train::Batch::slide,       &train::Batch::cluster,       &train::Batch::xy_um};
-constexpr std::int64_t kReadAtOnce = 256;  // rows
+constexpr std::int64_t kReadAtOnce = 256;                     // rows
+constexpr std::int64_t kIndexAtOnce = std::int64_t{1} << 20;  // rows of many steps: 8 MiB
 
 std::int64_t available_host_bytes() {
   std::ifstream in("/proc/meminfo");
@@ -105,19 +106,34 @@ Tensor ResidentSource::gather(const Tensor& table, const Tensor& index) const {
   return mine;
 }
 
+// Of many steps at once: a copy to a GPU waits for what is queued there, and next() is called behind a step at work.
+Tensor ResidentSource::rows_of_step(std::int64_t step) {
+  if (!order_ || step >= order_from_ + order_steps_) {
+    const int size = ranks_.size(), rank = ranks_.rank();
+    const std::int64_t zeros = (rows_ + size - 1) / size;
+    std::vector<std::int64_t> order;
+    std::int64_t end = step;
+    do {
+      std::vector<std::int64_t> rows = sharded_ ? sampler_.global_rows(end) : sampler_.rank_rows(end, rank, size);
+      if (sharded_)
+        for (std::int64_t& r : rows) r = r % size == rank ? r / size : zeros;
+      order.insert(order.end(), rows.begin(), rows.end());
+    } while (++end < end_step_ && static_cast<std::int64_t>(order.size()) < kIndexAtOnce);
+    order_ = Tensor::from(order, {static_cast<std::int64_t>(order.size())}, where_);
+    order_from_ = step;
+    order_steps_ = end - step;
+  }
+  const std::int64_t each = order_.dim(0) / order_steps_;
+  return order_.narrow(0, (step - order_from_) * each, each);
+}
+
 train::Batch ResidentSource::next() {
   check(step_ < end_step_, "residency", "expected a step below {}, got a call for {}", end_step_, step_);
-  const int size = ranks_.size(), rank = ranks_.rank();
-  std::vector<std::int64_t> index = sharded_ ? sampler_.global_rows(step_) : sampler_.rank_rows(step_, rank, size);
+  const Tensor where = rows_of_step(step_);
   train::Batch b;
   b.step = step_;
   b.epoch = sampler_.epoch_of(step_);
-  const auto rows = static_cast<std::int64_t>(index.size()) / (sharded_ ? size : 1);
-  b.first_sample = rank * rows;
-  const std::int64_t zeros = (rows_ + size - 1) / size;
-  if (sharded_)
-    for (std::int64_t& r : index) r = r % size == rank ? r / size : zeros;
-  const Tensor where = Tensor::from(index, {static_cast<std::int64_t>(index.size())}, where_);
+  b.first_sample = ranks_.rank() * (where.dim(0) / (sharded_ ? ranks_.size() : 1));
   for (const auto t : kTensors)
     if (table_.*t) b.*t = gather(table_.*t, where);
   ++step_;

@@ -24,6 +24,8 @@ class ResidentSource final : public train::BatchSource {
  private:
   void read(const data::PackSet& packs);
   Tensor gather(const Tensor& table, const Tensor& index) const;
+  // Which rows of the tables form a step, on their device; the same count in every step.
+  Tensor rows_of_step(std::int64_t step);
 
   data::Sampler sampler_;
   dist::Comm& ranks_;
@@ -31,6 +33,8 @@ class ResidentSource final : public train::BatchSource {
   std::int64_t step_, end_step_, rows_, bytes_ = 0;
   bool sharded_ = false;
   train::Batch table_;  // [rows held, …]; sharded: and a last row of zeros
+  Tensor order_;        // i64: the rows of the steps from order_from_ on
+  std::int64_t order_from_ = 0, order_steps_ = 0;
 };
 
 }  // namespace spn::cli

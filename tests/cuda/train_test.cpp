@@ -10,6 +10,7 @@
 #include "engine/train/loop.h"
 #include "engine/train/trainer.h"
 #include "tests/cuda/twin.h"
+#include "tests/support/counting_comm.h"
 #include "tests/support/model_config.h"
 #include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"
@@ -181,9 +182,13 @@ TEST_F(CudaTrain, AStepAheadIsTheSameRun) {
       const Ran at_once = train(how);
       how.ahead = 1;
       const Ran ahead = train(how);
+      ASSERT_EQ(ahead.losses.size(), at_once.losses.size());
       for (std::size_t s = 0; s < at_once.losses.size(); ++s)
         EXPECT_TRUE(ahead.losses[s] == at_once.losses[s] || (poison && s == 3)) << s;
-      EXPECT_EQ(ahead.norms.size(), at_once.norms.size());
+      ASSERT_EQ(ahead.norms.size(), at_once.norms.size());
+      for (std::size_t s = 0; s < at_once.norms.size(); ++s)
+        EXPECT_TRUE(ahead.norms[s] == at_once.norms[s] || (std::isnan(ahead.norms[s]) && std::isnan(at_once.norms[s])))
+            << s << ": " << ahead.norms[s] << " against " << at_once.norms[s];
       EXPECT_EQ(ahead.weights, at_once.weights);
     }
 }
@@ -203,10 +208,9 @@ class Batches final : public BatchSource {
 };
 
 // Six steps of the loop with a checkpoint after `stop`, when it is not 6 by a signal there; from the newest one on.
-LoopEnd loop(const std::string& folder, Device device, std::int64_t stop) {
+LoopEnd loop(const std::string& folder, Device device, std::int64_t stop, dist::Comm& world) {
   models::StAlign model(small_config(), 5, device);
   const auto optimizer = optim::make_adamw(optim::make_items(model.registry().trainable()));
-  const auto self = dist::make_self();
   TrainerOptions t;
   t.batch_norm = BatchNormMode::frozen;
   t.device = device;
@@ -223,11 +227,14 @@ LoopEnd loop(const std::string& folder, Device device, std::int64_t stop) {
   std::int64_t first = 0;
   if (const auto newest = ckpt::find_latest(folder)) first = restore(*newest, model, *optimizer, o, &averages).step;
   RunLog log(folder, true, first > 0 ? first : -1, o.steps);
-  Trainer trainer(model, *optimizer, *self, t, Batches::kRows);
+  Trainer trainer(model, *optimizer, world, t, Batches::kRows);
   Batches source(first);
   std::int64_t asked = first;
   return run_loop(
-      trainer, model, *optimizer, source, *self, log, o, first, [&] { return ++asked == stop; }, &averages);
+      trainer, model, *optimizer, source, world, log, o, first, [&] { return ++asked == stop; }, &averages);
+}
+LoopEnd loop(const std::string& folder, Device device, std::int64_t stop) {
+  return loop(folder, device, stop, *dist::make_self());
 }
 
 std::vector<std::string> lines_of(const std::string& path, const std::string& with = "") {
@@ -278,6 +285,26 @@ TEST_F(CudaTrain, TheLoopIsAStepAheadAndLosesNothing) {
   equal(parts.ema, whole.ema, {0, 0});
   equal(parts.optimizer, whole.optimizer, {0, 0});
   equal(cpu.ema, whole.ema, {1e-2, 1e-3});
+}
+
+// Whatever ends the run, the steps queued before it have their lines, and the first error is the one that is told.
+TEST_F(CudaTrain, AStepThatCannotBeginLosesNoneBeforeIt) {
+  for (const bool for_good : {false, true}) {
+    SCOPED_TRACE(for_good);
+    const test::TempFolder folder;
+    const auto self = dist::make_self();
+    test::CountingComm world(*self);
+    // asked twice (of the world and of the group of negatives) by each of begin 0, 1, finish 0, begin 2, finish 1
+    world.lost_from = 10;
+    world.lost_to = for_good ? 1000 : 11;
+    try {
+      loop(folder / "run", kGpu, 6, world);
+      ADD_FAILURE() << "the fourth step could not begin";
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find("a rank is lost, call 10"), std::string::npos) << e.what();
+    }
+    EXPECT_EQ(lines_of(folder / "run/metrics.jsonl").size(), for_good ? 2U : 3U);
+  }
 }
 
 TEST_F(CudaTrain, Bf16StaysNearTheCpus) {

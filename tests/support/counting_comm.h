@@ -1,7 +1,8 @@
-// A communicator that counts what it is asked for.
+// A communicator that counts what it is asked for, and can lose its ranks.
 #pragma once
 
 #include <cstdlib>
+#include <limits>
 #include <memory>
 
 #include "engine/dist/comm.h"
@@ -13,6 +14,8 @@ class CountingComm final : public dist::Comm {
  public:
   explicit CountingComm(dist::Comm& to) : to_(to) {}
   int collectives = 0;
+  // Calls of check_health; those with a number in [lost_from, lost_to) throw.
+  int health_asked = 0, lost_from = std::numeric_limits<int>::max(), lost_to = lost_from;
   int rank() const override { return to_.rank(); }
   int size() const override { return to_.size(); }
   const char* name() const override { return to_.name(); }
@@ -42,6 +45,10 @@ class CountingComm final : public dist::Comm {
   void barrier() override {
     ++collectives;
     to_.barrier();
+  }
+  void check_health() override {
+    if (const int n = health_asked++; n >= lost_from && n < lost_to) fail("counting", "a rank is lost, call {}", n);
+    to_.check_health();
   }
   std::unique_ptr<dist::Comm> split(int color) override { return to_.split(color); }
   [[noreturn]] void abort(int status) override {

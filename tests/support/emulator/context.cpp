@@ -6,8 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "engine/core/stopwatch.h"
@@ -23,8 +23,19 @@ namespace {
 
 int g_graphs = 0;
 
+// What happens on the device, numbered as it is queued; up to which number uploads wait for it, or the host has.
+std::int64_t g_done = 0, g_awaited = 0, g_host_waits = 0;
+void host_waits_up_to(std::int64_t number) {
+  ++g_host_waits;
+  g_awaited = std::max(g_awaited, number);
+}
+
+struct Block {
+  std::unique_ptr<emulator::Guarded> memory;
+  std::int64_t used = 0;  // the number of what used it last
+};
 struct Memory {
-  std::unordered_map<void*, std::unique_ptr<emulator::Guarded>> blocks;
+  std::map<const std::byte*, Block> blocks;  // by where they begin
   // given back while a step is captured or can be replayed: a replay may write them, so they stay until no graph is
   // left
   std::vector<std::unique_ptr<emulator::Guarded>> kept;
@@ -39,18 +50,36 @@ Memory& device() {
   return *m;
 }
 
+bool inside(const emulator::Guarded& g, const void* p) {
+  const auto* begin = static_cast<const std::byte*>(g.data());
+  return p >= begin && p <= begin + g.size();
+}
+Block* block_of(const void* p) {
+  auto& blocks = device().blocks;
+  const auto after = blocks.upper_bound(static_cast<const std::byte*>(p));
+  if (after == blocks.begin()) return nullptr;
+  Block& before = std::prev(after)->second;
+  return inside(*before.memory, p) ? &before : nullptr;
+}
 // Whether p lies in memory of the device.
 bool device_holds(const void* p) {
-  const auto inside = [p](const emulator::Guarded& g) {
-    const auto* begin = static_cast<const std::byte*>(g.data());
-    return p >= begin && p <= begin + g.size();
-  };
-  for (const auto& [start, block] : device().blocks)
-    if (inside(*block)) return true;
-  for (const auto& block : device().kept)
-    if (inside(*block)) return true;
-  return false;
+  const auto holds = [p](const auto& g) { return inside(*g, p); };
+  return block_of(p) != nullptr || std::any_of(device().kept.begin(), device().kept.end(), holds);
 }
+
+// Uploads arrive as late as they may, at await_uploads: kernels that do not wait for them read what was there before.
+struct Upload {
+  void* to;
+  std::vector<std::byte> bytes;
+};
+std::vector<Upload>& uploads() {
+  static auto* all = new std::vector<Upload>;
+  return *all;
+}
+struct Download {
+  std::vector<std::byte> bytes;  // as they were when it was queued
+  std::int64_t number;
+};
 }  // namespace
 
 Range::Range(const char*) {}
@@ -85,19 +114,25 @@ void* scratch(Scratch user, std::size_t bytes) {
 void* alloc(std::size_t bytes) {
   auto block = std::make_unique<emulator::Guarded>(bytes);
   void* p = block->data();
-  device().blocks.emplace(p, std::move(block));
+  // a pool gives again what kernels that are queued may still use
+  device().blocks.emplace(static_cast<const std::byte*>(p), Block{std::move(block), ++g_done});
   device().stats.in_use += bytes;
   device().stats.peak = std::max(device().stats.peak, device().stats.in_use);
   return p;
 }
 void release(void* p, std::size_t bytes) noexcept {
-  const auto it = device().blocks.find(p);
-  if (it == device().blocks.end() || it->second->size() != bytes || !it->second->edges_intact()) {
+  const auto it = device().blocks.find(static_cast<const std::byte*>(p));
+  if (it == device().blocks.end() || it->second.memory->size() != bytes || !it->second.memory->edges_intact()) {
     std::fputs("emulator: memory was written outside an allocation, or released with another size\n", stderr);
     std::abort();
   }
+  if (std::any_of(uploads().begin(), uploads().end(),
+                  [&](const Upload& u) { return inside(*it->second.memory, u.to); })) {
+    std::fputs("emulator: memory was given back before its upload was awaited\n", stderr);
+    std::abort();
+  }
   device().stats.in_use -= bytes;
-  if (emulator::recording() || g_graphs > 0) device().kept.push_back(std::move(it->second));
+  if (emulator::recording() || g_graphs > 0) device().kept.push_back(std::move(it->second.memory));
   device().blocks.erase(it);
 }
 void transfer(void* to, const void* from, std::size_t bytes) {
@@ -105,46 +140,54 @@ void transfer(void* to, const void* from, std::size_t bytes) {
   // a host buffer will be gone, or hold something else, when the step is replayed
   const bool inside = device_holds(to) && device_holds(from);
   check(inside || !emulator::recording(), "transfer", "a captured step copies to or from host memory");
-  emulator::queue([=] { std::memcpy(to, from, bytes); });
+  emulator::queue([=] {
+    emulator::touch(&to, sizeof to);
+    emulator::touch(&from, sizeof from);
+    std::memcpy(to, from, bytes);
+  });
+  if (!inside) host_waits_up_to(g_done);
 }
-void sync() { check(!emulator::recording(), "sync", "a captured step waits for the device"); }
-namespace {
-// Uploads arrive as late as they may, at await_uploads: kernels that do not wait for them read what was there before.
-struct Upload {
-  void* to;
-  std::vector<std::byte> bytes;
-};
-std::vector<Upload>& uploads() {
-  static auto* all = new std::vector<Upload>;
-  return *all;
+void sync() {
+  check(!emulator::recording(), "sync", "a captured step waits for the device");
+  host_waits_up_to(g_done);
 }
-}  // namespace
 void upload(void* to, const void* from, std::size_t bytes) {
   check(!emulator::recording(), "upload", "a captured step reads host memory");
+  const Block* block = block_of(to);
+  check(block != nullptr, "upload", "expected memory of the device");
+  check(block->used <= g_awaited, "upload",
+        "into memory that work queued before may still use, or that may have been another's a moment ago; "
+        "uploads_follow or a wait has to come between");
   const auto* p = static_cast<const std::byte*>(from);
   if (bytes != 0) uploads().push_back({to, {p, p + bytes}});
 }
 void await_uploads() {
   check(!emulator::recording(), "upload", "a captured step waits for uploads");
-  for (const Upload& u : uploads())
-    if (device_holds(u.to)) std::memcpy(u.to, u.bytes.data(), u.bytes.size());  // or it was released meanwhile
+  for (const Upload& u : uploads()) std::memcpy(u.to, u.bytes.data(), u.bytes.size());
   uploads().clear();
 }
-void uploads_follow() { check(!emulator::recording(), "upload", "a captured step holds uploads back"); }
+void uploads_follow() {
+  check(!emulator::recording(), "upload", "a captured step holds uploads back");
+  g_awaited = g_done;
+}
 void* download(const void* from, std::size_t bytes) {
   check(!emulator::recording(), "download", "a captured step writes host memory");
   const auto* p = static_cast<const std::byte*>(from);
-  return new std::vector<std::byte>(p, p + bytes);
+  return new Download{{p, p + bytes}, g_done};
 }
 void collect(void* download, void* to) {
-  const std::unique_ptr<std::vector<std::byte>> came(static_cast<std::vector<std::byte>*>(download));
-  if (to != nullptr) std::memcpy(to, came->data(), came->size());
+  const std::unique_ptr<Download> came(static_cast<Download*>(download));
+  host_waits_up_to(came->number);
+  if (to != nullptr) std::memcpy(to, came->bytes.data(), came->bytes.size());
 }
 void* native_stream() { return nullptr; }
 bool tf32_allowed() { return false; }
 bool capturing() { return emulator::recording(); }
 
-void capture_begin() { emulator::begin_recording(); }
+void capture_begin() {
+  host_waits_up_to(g_done);
+  emulator::begin_recording();
+}
 void* capture_end() {
   auto graph = std::make_unique<Graph>();
   graph->work = emulator::end_recording();
@@ -162,6 +205,18 @@ MemoryStats memory() { return device().stats; }
 void reset_peak() { device().stats.peak = device().stats.in_use; }
 
 }  // namespace spn::kernels::cuda
+
+namespace spn::emulator {
+std::int64_t host_waits() { return kernels::cuda::g_host_waits; }
+void touch(const void* arguments, std::size_t bytes) {
+  ++kernels::cuda::g_done;
+  for (std::size_t at = 0; at + sizeof(void*) <= bytes; at += sizeof(void*)) {
+    const void* p = nullptr;
+    std::memcpy(&p, static_cast<const std::byte*>(arguments) + at, sizeof p);
+    if (auto* block = kernels::cuda::block_of(p); block != nullptr) block->used = kernels::cuda::g_done;
+  }
+}
+}  // namespace spn::emulator
 
 namespace spn::kernels {
 int cuda_device_count() { return 1; }

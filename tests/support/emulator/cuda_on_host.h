@@ -82,8 +82,9 @@ template <class S, class... P, class... A>
 void launch(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared, S /*stream*/, A&&... args) {
   static_assert(sizeof...(P) == sizeof...(A), "one argument a parameter");
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  spn::emulator::queue([=] {
-    spn::emulator::run_grid(grid, block, shared, [kernel, ... copies = static_cast<P>(args)] { kernel(copies...); });
+  spn::emulator::queue([=, ... copies = static_cast<P>(args)] {
+    (spn::emulator::touch(&copies, sizeof copies), ...);
+    spn::emulator::run_grid(grid, block, shared, [&] { kernel(copies...); });
   });
 }
 

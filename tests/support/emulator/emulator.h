@@ -3,7 +3,10 @@
 //   - a barrier that some threads of the block never reach, an exchange with a lane that has left or is not named,
 //     limits of a launch that a device would refuse: failures that say which kernel and thread;
 //   - threads run forwards, backwards or shuffled between barriers (Order): a missing barrier changes the result;
-//   - shared and freshly allocated device memory holds NaNs, and each allocation ends at a page that nobody may touch.
+//   - shared and freshly allocated device memory holds NaNs, and each allocation ends at a page that nobody may touch;
+//   - an upload arrives as late as it may (await_uploads), and one that might arrive too early fails: into memory that
+//     work queued before may use, or that is fresh and may have been another's, without uploads_follow or a wait of
+//     the host since; memory that is given back before its upload has been awaited ends the test.
 #pragma once
 
 #include <array>
@@ -25,6 +28,9 @@ enum class Order { forward, backward, shuffled };
 void set_order(Order order);
 // Kernels launched since the start, to see that a test has run any.
 std::int64_t launches();
+// How often since the start the host waited for the device where a GPU makes it wait: copies with a side in host
+// memory, sync, collect, the beginning of a capture.
+std::int64_t host_waits();
 
 // Inside a kernel.
 const Dim3& thread_index();
@@ -50,6 +56,9 @@ void run_grid(const Dim3& grid, const Dim3& block, std::size_t shared_bytes, con
 
 // What the device is asked to do comes here: it is done at once, or kept while a step is captured.
 void queue(std::function<void()> work);
+// Said by what is done on the device: it may read or write any block of memory that an address among these bytes (a
+// kernel's arguments) lies in. An upload into such a block has to wait for it (uploads_follow).
+void touch(const void* arguments, std::size_t bytes);
 using Recorded = std::vector<std::function<void()>>;
 void begin_recording();
 Recorded end_recording();

@@ -14,6 +14,7 @@ View on_host(View v) {
 
 void gemm(const Gemm& a) {
   emulator::queue([=] {
+    emulator::touch(&a, sizeof a);
     cpu_table().gemm({.a = on_host(a.a),
                       .b = on_host(a.b),
                       .c = on_host(a.c),
@@ -25,12 +26,14 @@ void gemm(const Gemm& a) {
 }
 void conv_fwd(const ConvFwd& a) {
   emulator::queue([=] {
+    emulator::touch(&a, sizeof a);
     cpu_table().conv_fwd(
         {.conv = a.conv, .x = on_host(a.x), .w = on_host(a.w), .bias = on_host(a.bias), .y = on_host(a.y)});
   });
 }
 void conv_bwd(const ConvBwd& a) {
   emulator::queue([=] {
+    emulator::touch(&a, sizeof a);
     cpu_table().conv_bwd({.conv = a.conv,
                           .x = on_host(a.x),
                           .w = on_host(a.w),
