@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "engine/core/stopwatch.h"
 #include "engine/dist/comm.h"
@@ -21,6 +22,9 @@ namespace {
 using namespace std::chrono_literals;
 constexpr double kStartLimit = 300;  // seconds to find the other ranks' GPUs
 constexpr double kEndLimit = 10;     // and to part from them
+// Blocks that sums of gradients may take. They run for long beside the backward pass, which needs the device more than
+// they do, and beside the world's other sums, which must find room: 16 of an A100's 108 multiprocessors, an H100's 132.
+constexpr int kSideBlocks = 16;
 
 void must(cudaError_t status, const char* where) {
   if (status != cudaSuccess) fail(where, "CUDA: {}", cudaGetErrorString(status));
@@ -51,39 +55,37 @@ ncclRedOp_t op_of(ReduceOp op) { return op == ReduceOp::sum ? ncclSum : op == Re
 std::size_t count_of(const View& v) { return static_cast<std::size_t>(v.numel()); }
 bool on_host(const View& v) { return v.device.type != DeviceType::cuda; }
 
-// The communicator, and a thread that looks after it: when a peer or a link fails, NCCL's kernels would wait for ever;
-// aborted, they end, and the next call here throws.
+// Two communicators are at work on one device at a time (Nccl::prepare_begin). Their kernels must start in one order on
+// all ranks, or each could hold the place that the other waits for; the program's order is one, if NCCL keeps to it.
+// NCCL before 2.26 cannot be told so. Before the first communicator: it is read once.
+void keep_launch_order() {
+  if (NCCL_VERSION_CODE >= NCCL_VERSION(2, 26, 0))
+    setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", 0);  // the user's own word stands
+}
+
 class Link {
  public:
-  Link(Comm& host, int device) : rank_(host.rank()) {
+  // max_blocks: how many of the device's blocks its kernels may take; 0: NCCL decides.
+  Link(Comm& host, int device, int max_blocks = 0) : rank_(host.rank()) {
     must(cudaSetDevice(device), "nccl");
+    keep_launch_order();
     ncclUniqueId id{};
     if (rank_ == 0) must(ncclGetUniqueId(&id), "nccl");
     host.broadcast(host_view(reinterpret_cast<std::uint8_t*>(&id), {static_cast<std::int64_t>(sizeof id)}), 0);
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
-    must(ncclCommInitRankConfig(&comm_, host.size(), id, rank_, &config), "nccl");
-    settle("nccl");
-    watch_ = std::thread([this, device] {
-      cudaSetDevice(device);
-      while (!ending_) {
-        std::this_thread::sleep_for(100ms);
-        ncclResult_t state = ncclSuccess;
-        const std::unique_lock lock(mutex_, std::try_to_lock);  // the other thread is queueing, and looks itself
-        if (!lock || ncclCommGetAsyncError(comm_, &state) != ncclSuccess || state == ncclSuccess ||
-            state == ncclInProgress)
-          continue;
-        failed_ = state;
-        ncclCommAbort(comm_);
-        return;
-      }
-    });
+    if (max_blocks > 0) config.maxCTAs = max_blocks;
+    try {
+      must(ncclCommInitRankConfig(&comm_, host.size(), id, rank_, &config), "nccl");
+      settle("nccl");
+    } catch (...) {
+      if (comm_ != nullptr) ncclCommAbort(comm_);
+      throw;
+    }
   }
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
   ~Link() {
-    ending_ = true;
-    watch_.join();
     if (failed_ != ncclSuccess) return;
     ncclResult_t state = ncclCommFinalize(comm_);
     for (const Stopwatch watch; state == ncclInProgress && watch.seconds() < kEndLimit; std::this_thread::yield())
@@ -92,6 +94,20 @@ class Link {
       ncclCommDestroy(comm_);
     else
       ncclCommAbort(comm_);
+  }
+
+  // What has gone wrong meanwhile, if anything. Not while the other thread is queueing: that looks itself.
+  ncclResult_t look() {
+    ncclResult_t state = ncclSuccess;
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock || failed_ != ncclSuccess || ncclCommGetAsyncError(comm_, &state) != ncclSuccess) return ncclSuccess;
+    return state == ncclInProgress ? ncclSuccess : state;
+  }
+  // Ends its kernels; every call from now on throws. One that waits for other ranks at this moment lets go first.
+  void give_up(ncclResult_t why) {
+    failed_ = why;
+    const std::lock_guard lock(mutex_);
+    ncclCommAbort(comm_);
   }
 
   // Queues one operation and waits until NCCL has taken it.
@@ -117,6 +133,7 @@ class Link {
       must(ncclCommGetAsyncError(comm_, &state), where, comm_);
       if (state == ncclSuccess) return;
       must(state, where, comm_);
+      check_health(where);
       if (watch.seconds() > kStartLimit)
         fail(where, "rank {} has waited {} s for the other ranks' GPUs; see NCCL_DEBUG=INFO, NCCL_SOCKET_IFNAME", rank_,
              kStartLimit);
@@ -127,9 +144,44 @@ class Link {
   int rank_;
   ncclComm_t comm_ = nullptr;
   std::mutex mutex_;  // communicators are not for two threads at once
-  std::atomic<bool> ending_ = false;
   std::atomic<ncclResult_t> failed_ = ncclSuccess;
-  std::thread watch_;
+};
+
+// Looks after the communicators of one group: when a peer or a way to it fails, NCCL's kernels would wait for ever.
+// Aborted they end, all of them: what waits in one stream may stand behind another's.
+class Watch {
+ public:
+  explicit Watch(int device) {
+    thread_ = std::thread([this, device] {
+      cudaSetDevice(device);
+      while (!ending_) {
+        std::this_thread::sleep_for(100ms);
+        const std::lock_guard lock(mutex_);
+        for (Link* broken : links_) {
+          const ncclResult_t state = broken->look();
+          if (state == ncclSuccess) continue;
+          for (Link* l : links_) l->give_up(state);
+          return;
+        }
+      }
+    });
+  }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+  ~Watch() {
+    ending_ = true;
+    thread_.join();
+  }
+  void add(Link& link) {
+    const std::lock_guard lock(mutex_);
+    links_.push_back(&link);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<Link*> links_;
+  std::atomic<bool> ending_ = false;
+  std::thread thread_;
 };
 
 struct Event {
@@ -166,12 +218,15 @@ class Nccl final : public Comm {
       : host_(host != nullptr ? *host : *owned), owned_(std::move(owned)), compute_(compute) {
     must(cudaGetDevice(&device_), "nccl");
     link_ = std::make_unique<Link>(host_, device_);
+    watch_ = std::make_unique<Watch>(device_);
+    watch_->add(*link_);
   }
   Nccl(const Nccl&) = delete;
   Nccl& operator=(const Nccl&) = delete;
   ~Nccl() override {
     cudaStreamSynchronize(compute_);
     if (side_ != nullptr) cudaStreamSynchronize(side_);
+    watch_.reset();  // until here: a lost rank would keep the streams waiting
     side_link_.reset();
     link_.reset();
     if (side_ != nullptr) cudaStreamDestroy(side_);
@@ -190,13 +245,15 @@ class Nccl final : public Comm {
   }
 
   // A communicator and a stream of their own: one communicator's operations wait for each other, on whatever streams
-  // they are, and a batch norm's small sums would stand behind a bucket of gradients. Both kinds fit on the device
-  // together (a few tens of blocks), so neither can keep the other from ending.
+  // they are, and a batch norm's small sums would stand behind a bucket of gradients. Neither may keep the other from
+  // ending: their kernels start in the program's order (keep_launch_order), and with kSideBlocks here both fit on the
+  // device together.
   void prepare_begin() override {
     host_.prepare_begin();
     if (side_link_) return;
-    must(cudaStreamCreateWithFlags(&side_, cudaStreamNonBlocking), "nccl");
-    side_link_ = std::make_unique<Link>(host_, device_);
+    if (side_ == nullptr) must(cudaStreamCreateWithFlags(&side_, cudaStreamNonBlocking), "nccl");
+    side_link_ = std::make_unique<Link>(host_, device_, kSideBlocks);
+    watch_->add(*side_link_);
   }
 
   // Beside the kernels that come next.
@@ -267,6 +324,7 @@ class Nccl final : public Comm {
   cudaStream_t compute_, side_ = nullptr;
   int device_ = 0;
   std::unique_ptr<Link> link_, side_link_;  // side: from prepare_begin on, for begin_all_reduce
+  std::unique_ptr<Watch> watch_;            // of both
 };
 
 }  // namespace

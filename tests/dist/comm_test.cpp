@@ -33,6 +33,7 @@ TEST(Comm, AllReduceSumsAndFindsMax) {
 TEST(Comm, BeginAllReduceOverlapsWithOtherCollectives) {
   Comm& comm = test::world();
   std::vector<float> x(10000, 1.0F), y(5, 2.0F);
+  comm.prepare_begin();
   auto first = comm.begin_all_reduce(host_view(x.data(), {10000}));
   comm.all_reduce(host_view(y.data(), {5}));
   first->wait();
