@@ -9,6 +9,7 @@
 #include <mutex>
 #include <tuple>
 
+#include "engine/core/log.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/lib/handles.h"
@@ -120,6 +121,9 @@ Plan make_plan(const Problem& p) {
       cublas(), operation, plan.b.get(), plan.a.get(), plan.c.get(), plan.c.get(), preference, 1, &best, &found);
   plan.found = status == CUBLAS_STATUS_SUCCESS && found > 0;
   plan.algorithm = best.algo;
+  if (p.sums)
+    log::debug("gemm: sums of rows beside the product of {} {}x{}x{}: {}", name_of(p.in), p.m, p.k, p.n,
+               plan.found ? "the library's epilogue" : "no algorithm, a pass of their own");
   return plan;
 }
 
@@ -202,24 +206,33 @@ void gemm(const Gemm& g) {
   p.sums = static_cast<bool>(g.sums);
 
   Plan* chosen = &plan_for(p);
-  if (p.sums && !chosen->found) {  // not for these types or layouts: one more pass over a
+  const auto without_sums = [&] {  // not for these types or layouts: one more pass over a
     p.sums = false;
     chosen = &plan_for(p);
     reduce(gemm_sums(g));
-  }
-  const Plan& plan = *chosen;
-  check(plan.found, "gemm", "cuBLASLt has no algorithm for {} {} · {} -> {}, leading dimensions {}, {}, {}",
-        name_of(p.in), g.a.shape.str(), g.b.shape.str(), name_of(p.out), p.a.ld, p.b.ld, p.c.ld);
-  if (p.biased) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias.data);
-  if (p.sums) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, g.sums.data);
+  };
+  if (p.sums && !chosen->found) without_sums();
   const float one = 1, keep = g.accumulate ? 1.0F : 0.0F;
   const double one64 = 1, keep64 = g.accumulate ? 1.0 : 0.0;
   const bool wide = p.in == DType::f64;
-  expect(cublasLtMatmul(cublas(), plan.operation.get(), wide ? static_cast<const void*>(&one64) : &one, b.data,
-                        plan.b.get(), a.data, plan.a.get(), wide ? static_cast<const void*>(&keep64) : &keep, c.data,
-                        plan.c.get(), c.data, plan.c.get(), &plan.algorithm, scratch(Scratch::gemm, kWorkspace),
-                        kWorkspace, stream()),
-         "gemm");
+  const auto multiply = [&](const Plan& plan) {
+    check(plan.found, "gemm", "cuBLASLt has no algorithm for {} {} · {} -> {}, leading dimensions {}, {}, {}",
+          name_of(p.in), g.a.shape.str(), g.b.shape.str(), name_of(p.out), p.a.ld, p.b.ld, p.c.ld);
+    if (p.biased) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias.data);
+    if (p.sums) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, g.sums.data);
+    return cublasLtMatmul(cublas(), plan.operation.get(), wide ? static_cast<const void*>(&one64) : &one, b.data,
+                          plan.b.get(), a.data, plan.a.get(), wide ? static_cast<const void*>(&keep64) : &keep, c.data,
+                          plan.c.get(), c.data, plan.c.get(), &plan.algorithm, scratch(Scratch::gemm, kWorkspace),
+                          kWorkspace, stream());
+  };
+  cublasStatus_t status = multiply(*chosen);
+  if (p.sums && status == CUBLAS_STATUS_NOT_SUPPORTED) {  // the heuristics promised too much: not again
+    log::debug("gemm: the library's epilogue for sums of rows was refused for {}x{}x{}", p.m, p.k, p.n);
+    chosen->found = false;
+    without_sums();
+    status = multiply(*chosen);
+  }
+  expect(status, "gemm");
   if (g.act == Activation::gelu) activate(g.act, g.c);
 }
 
