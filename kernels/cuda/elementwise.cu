@@ -13,7 +13,7 @@ void map(const char* where, const std::array<const View*, N + 1>& views, F f) {
   const Strided<N + 1> s = coalesce<N + 1>(where, views);
   if (s.numel == 0) return;
   Inputs<T, N> x;
-  for (int v = 0; v < N; ++v) x.p[v] = views[static_cast<std::size_t>(v + 1)]->template ptr<T>();
+  for (int v = 0; v < N; ++v) x.p[v] = views[static_cast<std::size_t>(v) + 1]->template ptr<T>();
   T* y = views[0]->template ptr<T>();
   if (is_flat<N + 1>(s, views))
     launch(map_flat<T, N, F>, grid_for(s.numel / Pack<T>::n + 1), dim3(kBlock), 0, stream(), y, x, s.numel, f);

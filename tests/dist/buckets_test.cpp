@@ -47,11 +47,11 @@ TEST(Buckets, LateBucketsWaitTheirTurnOnAllRanks) {
       reducer.arrived(bucket);
     }
     reducer.finish();
-    const int ranks = comm.size();
+    const int ranks = comm.size(), rank_sum = ranks * (ranks - 1) / 2;
     for (int b = 0; b < 6; ++b)
       for (std::size_t i = 0; i < 41; ++i)
         ASSERT_EQ(memory[static_cast<std::size_t>(b)][i],
-                  static_cast<float>(ranks * (b * 1000 + static_cast<int>(i) + round) + ranks * (ranks - 1) / 2));
+                  static_cast<float>(ranks * (b * 1000 + static_cast<int>(i) + round) + rank_sum));
   }
   EXPECT_GT(reducer.take_seconds(), 0);
   EXPECT_EQ(reducer.take_seconds(), 0);

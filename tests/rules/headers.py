@@ -27,6 +27,8 @@ def commands(build):
             name = pathlib.Path(entry["file"]).resolve().relative_to(sources.ROOT).as_posix()
         except ValueError:
             continue
+        if name.startswith(build.name + "/"):
+            continue  # generated
         words, kept, skip = shlex.split(entry["command"]), [], False
         if any(word.endswith("nvcc") for word in words[:2]):
             continue  # the same file is compiled for the host too (tests/support/emulator)

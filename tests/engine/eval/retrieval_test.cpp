@@ -18,7 +18,7 @@ double brute(const std::vector<float>& a, const std::vector<float>& b, int n, in
     int better = 0;
     const auto dot = [&](int j) {
       double s = 0;
-      for (int c = 0; c < d; ++c) s += double(a[std::size_t(i * d + c)]) * b[std::size_t(j * d + c)];
+      for (int c = 0; c < d; ++c) s += double(a[std::size_t(i) * d + c]) * b[std::size_t(j) * d + c];
       return s;
     };
     for (int j = 0; j < n; ++j) better += j != i && dot(j) >= dot(i);

@@ -9,6 +9,7 @@
 
 #include "tests/support/emulator/emulator.h"
 
+// NOLINTBEGIN(bugprone-reserved-identifier, bugprone-macro-parentheses): the names are CUDA's, a type takes no parentheses
 #define __global__
 #define __device__
 #define __host__
@@ -74,6 +75,7 @@ T atomicMax(T* p, std::type_identity_t<T> v) {
   return old;
 }
 inline void __threadfence() {}
+// NOLINTEND(bugprone-reserved-identifier, bugprone-macro-parentheses)
 
 namespace spn::kernels::cuda {
 
