@@ -9,7 +9,8 @@
 
 #include "tests/support/emulator/emulator.h"
 
-// NOLINTBEGIN(bugprone-reserved-identifier, bugprone-macro-parentheses): the names are CUDA's, a type takes no parentheses
+// NOLINTBEGIN(bugprone-reserved-identifier, bugprone-macro-parentheses): the names are CUDA's, a type takes no
+// parentheses
 #define __global__
 #define __device__
 #define __host__
