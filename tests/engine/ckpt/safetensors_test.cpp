@@ -70,8 +70,8 @@ TEST(Safetensors, RoundTripOfEveryDtype) {
   EXPECT_EQ(r.metadata(), (Metadata{{"format", "pt"}, {"step", "12"}}));
   EXPECT_EQ(r.tensors().size(), samples().size());
   for (const auto& sample : samples())
-    visit_all(sample.second.dtype(), "test",
-              [&](auto e) { expect_bits<decltype(e)>(r.load(sample.first), sample.second); });
+    visit_all(sample.tensor.dtype(), "test",
+              [&](auto e) { expect_bits<decltype(e)>(r.load(sample.name), sample.tensor); });
   // 8-byte elements first, then by name; data begins at a multiple of 8
   EXPECT_LT(r.info("bn.num_batches_tracked").begin, r.info("doubles").begin);
   EXPECT_LT(r.info("doubles").begin, r.info("a.bias").begin);
@@ -226,9 +226,9 @@ save_file(t, sys.argv[2])
   ASSERT_EQ(std::system((command + (folder / "ours") + " " + (folder / "theirs")).c_str()), 0);
   const SafetensorsReader r(folder / "theirs");
   for (const auto& sample : samples())
-    if (sample.first != "half")
-      visit_all(sample.second.dtype(), "test",
-                [&](auto e) { expect_bits<decltype(e)>(r.load(sample.first), sample.second); });
+    if (sample.name != "half")
+      visit_all(sample.tensor.dtype(), "test",
+                [&](auto e) { expect_bits<decltype(e)>(r.load(sample.name), sample.tensor); });
   expect_bits<float>(r.load("float16"), Tensor::from(ramp(5), {5}));
   expect_bits<std::uint8_t>(r.load("flag"), Tensor::from(std::vector<std::uint8_t>{1, 0}, {2}));
 }

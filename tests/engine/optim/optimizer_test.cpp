@@ -187,10 +187,10 @@ TEST(RoundedForm, FollowsTheWeight) {
     EXPECT_FALSE(plain.value_as(DType::bf16).shares_storage_with(plain.value_as(DType::bf16)));
     EXPECT_FALSE(plain.rounded());
     const auto opt = adamw ? make_adamw(make_items({kept, plain})) : make_sgd(make_items({kept, plain}));
-    for (int t = 0; t < 3; ++t) {
+    for (std::uint64_t t = 0; t < 3; ++t) {
       const auto before = bits(copy);
-      kept.set_grad(test::random({37, 41}, static_cast<std::uint64_t>(10 + t), DType::f32));
-      plain.set_grad(test::random({7}, static_cast<std::uint64_t>(20 + t), DType::f32));
+      kept.set_grad(test::random({37, 41}, 10 + t, DType::f32));
+      plain.set_grad(test::random({7}, 20 + t, DType::f32));
       opt->step({.lr = 0.05, .weight_decay = 0.1});
       EXPECT_NE(bits(copy), before);
       EXPECT_EQ(bits(copy), bits(kept.value().to(DType::bf16))) << "step " << t;
