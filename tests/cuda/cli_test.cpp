@@ -1,6 +1,7 @@
 // Commands with --device cuda, in this process: a run's losses and embeddings beside those of --device cpu.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -75,13 +76,21 @@ TEST_F(CudaCommands, PretrainAndEmbedRealSlidesAsOnTheCpu) {
   if (slides == nullptr) GTEST_SKIP() << "SPN_REAL_SLIDES is not set: nothing was trained on a real slide";
   namespace fs = std::filesystem;
   const fs::path real = fs::path(slides) / "ST";
+  std::vector<std::string> names;
+  const std::string suffix = "_coord.csv";
+  if (fs::is_directory(real / "coord"))
+    for (const auto& entry : fs::directory_iterator(real / "coord"))
+      if (const std::string file = entry.path().filename().string(); file.ends_with(suffix))
+        names.push_back(file.substr(0, file.size() - suffix.size()));
+  if (names.size() < 2) GTEST_SKIP() << real << " holds fewer than two slides: nothing was trained on a real slide";
+  std::sort(names.begin(), names.end());
   const test::TempFolder folder;
   const fs::path made = fs::path(folder.path()) / "ST";
   fs::create_directories(made / "coord");
   for (const char* same : {"image", "gene_exp"}) fs::create_directory_symlink(real / same, made / same);
   std::vector<std::string> packs;
   const auto world = dist::make_self();
-  for (const std::string name : {"Human_Breast_Andersson_10142021_ST_C2", "Human_Breast_Andersson_10142021_ST_C5"}) {
+  for (const std::string& name : {names.front(), names.back()}) {
     std::ifstream in(real / "coord" / (name + "_coord.csv"));
     std::ofstream out(made / "coord" / (name + "_coord.csv"));
     const int rows = test::device_orders() > 1 ? 24 : 100000;
