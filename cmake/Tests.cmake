@@ -122,3 +122,10 @@ foreach(rule rules_test arrows words headers)
   add_test(NAME rule_${rule} COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/rules/${rule}.py ${CMAKE_BINARY_DIR})
   set_tests_properties(rule_${rule} PROPERTIES LABELS unit TIMEOUT 600)
 endforeach()
+
+# The long ones begin first, so that none is left running alone at the end.
+foreach(long cli cuda_emulated rule_headers bundle)
+  if(TEST ${long})
+    set_tests_properties(${long} PROPERTIES COST 100)
+  endif()
+endforeach()

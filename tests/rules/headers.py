@@ -1,6 +1,7 @@
 """Every header compiles alone, and twice in one file. Run: python3 tests/rules/headers.py BUILD_DIR
 
-Compile flags are those of the nearest source in BUILD_DIR/compile_commands.json. Headers whose text and includes have
+A header that says `#pragma once` and that a source of the build includes before anything else was compiled alone by the
+build; the others are compiled here. Compile flags are those of the nearest source in BUILD_DIR/compile_commands.json. Headers whose text and includes have
 not changed since they last passed are not compiled again (BUILD_DIR/rules-headers.json).
 """
 import concurrent.futures
@@ -20,8 +21,9 @@ TOOLKIT = ("cuda_runtime.h", "cublasLt.h", "cudnn.h", "nccl.h")
 
 
 def commands(build):
-    """{source relative to the root: its compiler and flags, without the file and the outputs}"""
-    out = {}
+    """{source relative to the root: its compiler and flags, without the file and the outputs}, and the names of those
+    sources that have headers precompiled"""
+    out, precompiled = {}, set()
     for entry in json.loads((build / "compile_commands.json").read_text()):
         try:
             name = pathlib.Path(entry["file"]).resolve().relative_to(sources.ROOT).as_posix()
@@ -38,7 +40,9 @@ def commands(build):
             elif word not in DROPPED and word != entry["file"]:
                 kept.append(word)
         out[name] = kept
-    return out
+        if "-include" in words:
+            precompiled.add(name)
+    return out, precompiled
 
 
 def needs_toolkit(header):
@@ -69,6 +73,12 @@ def nearest(header, known):
     return max(sorted(fit), key=lambda s: len(os.path.commonprefix([header, s])), default=None)
 
 
+def shown_by_build(known, precompiled):
+    """Headers that a source includes first: had one not compiled alone, that source would not have compiled."""
+    first = {sources.includes(s)[0][1] for s in known if s not in precompiled and sources.includes(s)}
+    return {h for h in first if (sources.ROOT / h).is_file() and "#pragma once" in (sources.ROOT / h).read_text()}
+
+
 def check(header, command):
     text = f'#include "{header}"\n#include "{header}"\n'
     done = subprocess.run(command + ["-x", "c++", "-fsyntax-only", "-"], input=text, text=True, capture_output=True,
@@ -78,10 +88,13 @@ def check(header, command):
 
 def main():
     build = pathlib.Path(sys.argv[1]).resolve()
-    known, memory = commands(build), build / "rules-headers.json"
+    (known, precompiled), memory = commands(build), build / "rules-headers.json"
     passed = json.loads(memory.read_text()) if memory.exists() else {}
     headers, todo, now = sources.files(suffixes=(".h",)), {}, {}
+    shown = shown_by_build(known, precompiled)
     for header in headers:
+        if header in shown:
+            continue
         source = nearest(header, known)
         if source is None:
             print(f"headers: {header} wants the CUDA toolkit, and this build has none")
