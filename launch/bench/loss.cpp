@@ -54,10 +54,10 @@ ops::PairFacts random_facts(const LossCase& what, std::int64_t n, dist::Comm& wo
   return f;
 }
 
-double matmul_gflops(dist::Comm& world, Device device) {
-  const std::int64_t n = device.type == DeviceType::cpu ? 1024 : 8192;  // large enough to fill the machine
-  const auto f32 = [&](double v) { return Tensor::full({n, n}, v, DType::f32, device); };
-  const Tensor a = f32(0.5), b = f32(0.25), c = f32(0);
+// Random values: products of constants draw less power, and a GPU runs them faster than any real ones.
+double matmul_gflops(dist::Comm& world, Device device, std::int64_t n, DType products) {
+  const auto random = [&](std::uint64_t stream) { return unit_rows(n, n, stream, Tensor()).to(products).to(device); };
+  const Tensor a = random(2000), b = random(2001), c = Tensor::zeros({n, n}, DType::f32, device);
   const kernels::Table& table = kernels::table_for(device);
   table.sync();
   double best = 0;
@@ -95,7 +95,7 @@ LossFigure measure_loss(const LossCase& what, dist::Comm& world) {
     for (const Var* v : {&x, &y, &scale}) v->clear_grad();
     world.barrier();
     const Stopwatch watch;
-    const auto r = ops::contrastive(x, y, scale, facts, world);
+    const auto r = ops::contrastive(x, y, scale, facts, world, what.products);
     table.sync();
     const double forward = watch.seconds();
     backward(r.loss);
@@ -122,7 +122,9 @@ LossFigure measure_loss(const LossCase& what, dist::Comm& world) {
   f.backward_s = seconds[2];
   const auto b = static_cast<double>(what.global_batch);
   f.gflops = 8 * b * b * static_cast<double>(d) / f.seconds * 1e-9;
-  f.matmul_gflops = matmul_gflops(world, what.device);  // last: it would raise the resident set
+  f.matmul_size = what.matmul_size > 0 ? what.matmul_size : what.device.type == DeviceType::cpu ? 1024 : 8192;
+  // last: it would raise the resident set
+  f.matmul_gflops = matmul_gflops(world, what.device, f.matmul_size, what.products);
   return f;
 }
 

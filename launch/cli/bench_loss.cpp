@@ -32,6 +32,7 @@ int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
   if (!options.parse(args, std::cout)) return exit_ok;
   device.open(world, precision);
   what.device = device.device();
+  what.products = precision.dtype();
   if (negatives == "exclude_radius") what.negatives = kernels::Negatives::exclude_radius;
   if (negatives == "other_cluster") what.negatives = kernels::Negatives::other_cluster;
   const int threads = settle_threads();
@@ -45,6 +46,7 @@ int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
                                     {"threads", threads},
                                     {"device", device.description()},
                                     {"precision", precision.name},
+                                    {"products", name_of(what.products)},
                                     {"global_batch", what.global_batch},
                                     {"width", what.width},
                                     {"negatives", negatives},
@@ -55,14 +57,15 @@ int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
                                     {"backward_s", f.backward_s},
                                     {"gflops", f.gflops},
                                     {"matmul_gflops", f.matmul_gflops},
+                                    {"matmul_size", f.matmul_size},
                                     {"of_matmul", of_matmul},
                                     {"extra_bytes", f.extra_bytes},
                                     {"rss_growth_bytes", f.rss_growth_bytes}};
   std::cout << j.dump() << "\n"
             << fmt::format(
-                   "{:.3f} s (forward {:.3f}, backward {:.3f}): {:.1f} GFLOP/s of 8 B^2 d, {:.0f} % of a 1024-cubed "
-                   "matmul; {:.1f} MiB beyond inputs and outputs on a rank ({:.1f} MiB of the process)\n",
-                   f.seconds, f.forward_s, f.backward_s, f.gflops, 100 * of_matmul,
+                   "{:.3f} s (forward {:.3f}, backward {:.3f}): {:.1f} GFLOP/s of 8 B^2 d, {:.0f} % of a {}-cubed "
+                   "{} matmul; {:.1f} MiB beyond inputs and outputs on a rank ({:.1f} MiB of the process)\n",
+                   f.seconds, f.forward_s, f.backward_s, f.gflops, 100 * of_matmul, f.matmul_size, precision.name,
                    static_cast<double>(f.extra_bytes) / 1048576, static_cast<double>(f.rss_growth_bytes) / 1048576);
   return exit_ok;
 }

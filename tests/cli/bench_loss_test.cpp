@@ -25,6 +25,18 @@ TEST(BenchLoss, PrintsOneLineOfJson) {
   }
 }
 
+// On the CPU bf16 products are multiplied in fp32; tests/cuda/bench_test.cpp sees the device round them.
+TEST(BenchLoss, SaysWhatWasMultipliedInWhat) {
+  for (const bool bf16 : {false, true}) {
+    const Ran ran = run_binary(std::string("bench loss --global-batch 64 --width 24 --repeats 1 --precision ") +
+                               (bf16 ? "bf16" : "fp32"));
+    ASSERT_EQ(ran.status, 0) << ran.text;
+    EXPECT_NE(ran.text.find(bf16 ? "\"products\":\"bf16\"" : "\"products\":\"f32\""), std::string::npos) << ran.text;
+    EXPECT_NE(ran.text.find(bf16 ? "1024-cubed bf16 matmul" : "1024-cubed fp32 matmul"), std::string::npos) << ran.text;
+    EXPECT_NE(ran.text.find("\"matmul_size\":1024"), std::string::npos) << ran.text;
+  }
+}
+
 TEST(BenchLoss, ManyRanksGiveTheSameKindOfFigure) {
   const Ran ran = run_binary("bench loss --global-batch 600 --width 24 --repeats 1", "mpirun -np 2 --oversubscribe");
   ASSERT_EQ(ran.status, 0) << ran.text;
