@@ -22,6 +22,7 @@ struct Entry {
   bool heading = false;  // a section's title: name only
   bool is_switch = false, is_list = false;
   std::function<std::string()> print;
+  std::function<std::vector<std::string>()> values;  // of a list
   std::function<void(const std::vector<std::string>&)> take;
   std::vector<std::string> choices;
 };
@@ -67,6 +68,8 @@ struct Options::Impl {
   std::vector<Entry> entries;
   std::vector<std::string> required;
   std::set<std::string> given;
+  std::vector<std::pair<std::string, std::string>> alternatives;
+  std::set<std::string> in_source;  // given by the file that is read, or by the command line
 
   Entry* find(const std::string& name) {
     for (auto& e : entries)
@@ -94,6 +97,20 @@ struct Options::Impl {
         fail_usage("options", "--{} {}: expected one of {}, got '{}'", name, where, join(e->choices, ", "), v);
     e->take(values);
     given.insert(name);
+    in_source.insert(name);
+  }
+
+  // After each file, and after the command line.
+  void end_source() {
+    for (const auto& [a, b] : alternatives) {
+      if (in_source.count(a) == in_source.count(b)) continue;
+      const Entry* said = find(in_source.count(a) != 0 ? a : b);
+      Entry* other = find(in_source.count(a) != 0 ? b : a);
+      if (said->print() == said->default_text) continue;
+      other->take({other->default_text});
+      given.erase(other->name);
+    }
+    in_source.clear();
   }
 
   void read_file(const std::string& path) {
@@ -112,16 +129,10 @@ struct Options::Impl {
         Entry* e = find(name);
         if (e != nullptr && !e->is_list && values.size() > 1)
           fail_usage("options", "{} gives {} {} times; keep one line", path, name, values.size());
-        if (e != nullptr && e->is_list) {
-          std::vector<std::string> words;
-          for (const auto& v : values) {
-            std::istringstream split(v);
-            for (std::string w; split >> w;) words.push_back(w);
-          }
-          values = words;
-        }
+        if (e != nullptr && e->is_list) std::erase(values, "");  // `name =` is the empty list
         take(name, values, "in " + path);
       }
+      end_source();
     } catch (const po::error& e) {
       fail_usage("options", "{}: {}", path, e.what());
     }
@@ -227,6 +238,7 @@ void Options::add(const std::string& name, std::vector<std::string>* value, cons
   e.help = help;
   e.is_list = true;
   e.print = [value] { return join(*value, " "); };
+  e.values = [value] { return *value; };
   e.default_text = e.print();
   e.take = [value](const std::vector<std::string>& v) { *value = v; };
   impl_->entries.push_back(std::move(e));
@@ -236,6 +248,12 @@ void Options::choices(const std::string& name, const std::vector<std::string>& w
   Entry* e = impl_->find(name);
   check(e != nullptr, "options", "choices for an option that is not there: {}", name);
   e->choices = words;
+}
+
+void Options::alternatives(const std::string& a, const std::string& b) {
+  check(impl_->find(a) != nullptr && impl_->find(b) != nullptr, "options", "alternatives that are not there: {}, {}", a,
+        b);
+  impl_->alternatives.emplace_back(a, b);
 }
 
 void Options::require(const std::string& name) { impl_->required.push_back(name); }
@@ -282,6 +300,7 @@ bool Options::parse(const std::vector<std::string>& args, std::ostream& out) {
         impl_->take(o.string_key, o.value, "on the command line");
       }
     }
+    impl_->end_source();
   } catch (const po::error& e) {
     fail_usage("options", "{}; `spotniche {} --help` lists all options", e.what(), impl_->command);
   }
@@ -295,6 +314,8 @@ std::string Options::resolved() const {
   for (const auto& e : impl_->entries) {
     if (e.heading) {
       s += "\n# " + e.name + "\n";
+    } else if (e.is_list && !e.values().empty()) {
+      for (const auto& v : e.values()) s += e.name + " = " + v + "\n";
     } else if (const std::string v = e.print(); !v.empty()) {
       s += e.name + " = " + v + "\n";
     } else {

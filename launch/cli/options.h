@@ -29,9 +29,13 @@ class Options {
   void add(const std::string& name, std::uint64_t* value, const std::string& help);
   void add(const std::string& name, double* value, const std::string& help);
   void add(const std::string& name, bool* value, const std::string& help);  // --x, --x=true, --x=false, --x off
-  void add(const std::string& name, std::vector<std::string>* value, const std::string& help);  // repeated or a b c
+  void add(const std::string& name, std::vector<std::string>* value,
+           const std::string& help);  // --x a b --x c; a line each
   // Restricts an option to a list of words; --help shows them.
   void choices(const std::string& name, const std::vector<std::string>& words);
+  // Two options that say one thing: a source (a file, the command line) that gives one of them puts the other, where
+  // an earlier one gave it, back to its default. What gives both keeps both, for the command to judge.
+  void alternatives(const std::string& a, const std::string& b);
   // Usage error "give --name …" when it is still empty after parsing.
   void require(const std::string& name);
 

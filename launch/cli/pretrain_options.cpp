@@ -19,6 +19,7 @@ Options pretrain_table(PretrainOptions& o) {
   t.add("output", &o.output, "the run directory: metrics.jsonl, events.jsonl, config.cfg, checkpoints/");
   t.add("steps", &o.steps, "optimiser steps in all (or give --epochs)");
   t.add("epochs", &o.epochs, "passes over the packs (or give --steps)");
+  t.alternatives("steps", "epochs");
   t.add("global-batch", &o.global_batch, "pairs a step, over all ranks: a multiple of the number of ranks");
   t.add("micro-batch", &o.micro_batch,
         "pairs that a rank embeds at once, 0: all; changes memory, not the result (but batch statistics are taken over "
@@ -112,6 +113,7 @@ void PretrainOptions::adopt_sizes(const Options& given, const data::PackSet& set
 
 void PretrainOptions::settle_steps(std::int64_t steps_per_epoch) {
   if (steps == 0) steps = static_cast<std::int64_t>(std::ceil(epochs * static_cast<double>(steps_per_epoch)));
+  epochs = 0;  // config.cfg says one of the two
 }
 
 std::unique_ptr<optim::Optimizer> PretrainOptions::make_optimizer(models::StAlign& model_) const {

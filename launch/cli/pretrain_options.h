@@ -38,7 +38,7 @@ struct PretrainOptions {
   void check(int ranks) const;
   // Gene counts and image sizes come from the packs where the user gave none.
   void adopt_sizes(const Options& given, const data::PackSet& set);
-  // steps from epochs.
+  // steps from epochs, which are 0 from then on.
   void settle_steps(std::int64_t steps_per_epoch);
   std::unique_ptr<optim::Optimizer> make_optimizer(models::StAlign& model) const;
   std::unique_ptr<optim::Ema> make_ema(const models::StAlign& model) const;  // null: off

@@ -204,15 +204,33 @@ TEST(Pretrain, ActivationCheckpointingChangesMemoryNotTheResult) {
 
 TEST(Pretrain, ConfigurationFileRepeatsTheRun) {
   const test::TempFolder folder;
-  ASSERT_EQ(
-      pretrain(folder / "a", "--steps 3 --negatives exclude_radius_um --exclude-radius-um 300 --learnable-temperature")
-          .status,
-      0);
-  const auto ran =
-      run_binary("pretrain --config '" + (folder / "a/config.cfg") + "' --output '" + (folder / "b") + "'");
+  fs::create_directory(folder / "my data");
+  fs::copy(made_data().train_pack, folder / "my data/two words.h5");
+  const std::string pack = "pretrain --pack '" + (folder / "my data/two words.h5") + "' --global-batch 16" +
+                           test::kSmallModel + "--output '";
+  int i = 0;
+  for (const char* more :
+       {"--steps 6 --negatives exclude_radius_um --exclude-radius-um 300 --learnable-temperature",
+        "--epochs 1 --freeze 'heads.*' 'spot_gene.*' --lr-scale 'spot_image.*=0.5' 'niche_gene.*=0.25'"}) {
+    const std::string a = folder / fmt::format("a{}", i), b = folder / fmt::format("b{}", i);
+    ++i;
+    auto ran = run_binary(pack + a + "' " + more);
+    ASSERT_EQ(ran.status, 0) << ran.text;
+    ran = run_binary("pretrain --config '" + a + "/config.cfg' --output '" + b + "'");
+    ASSERT_EQ(ran.status, 0) << ran.text;
+    EXPECT_EQ(test::read_text(checkpoint(a, 6) + "/model.safetensors"),
+              test::read_text(checkpoint(b, 6) + "/model.safetensors"));
+  }
+}
+
+TEST(Pretrain, EpochsOnTheCommandLineTakeThePlaceOfAFilesSteps) {
+  const test::TempFolder folder;
+  std::ofstream(folder / "run.cfg") << "steps = 150\n";
+  auto ran = pretrain(folder / "run", "--config '" + (folder / "run.cfg") + "' --epochs 0.5");
   ASSERT_EQ(ran.status, 0) << ran.text;
-  EXPECT_EQ(test::read_text(checkpoint(folder / "a", 3) + "/model.safetensors"),
-            test::read_text(checkpoint(folder / "b", 3) + "/model.safetensors"));
+  EXPECT_EQ(test::read_metrics(folder / "run").size(), 3U);
+  ran = pretrain(folder / "both", "--steps 3 --epochs 1");
+  EXPECT_EQ(ran.status, 2) << ran.text;
 }
 
 TEST(Pretrain, EveryOptionOfTheLossAndOptimiserTrains) {

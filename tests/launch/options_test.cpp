@@ -14,7 +14,7 @@ namespace {
 
 struct Table {
   std::int64_t steps = 10;
-  double lr = 0.5;
+  double lr = 0.5, epochs = 0;
   bool flips = true;
   std::string mode = "a";
   std::vector<std::string> packs;
@@ -22,6 +22,8 @@ struct Table {
   Table() {
     table.section("first");
     table.add("steps", &steps, "how many");
+    table.add("epochs", &epochs, "or so long");
+    table.alternatives("steps", "epochs");
     table.add("lr", &lr, "rate");
     table.add("flips", &flips, "turn");
     table.section("second");
@@ -51,7 +53,7 @@ std::string message(const std::vector<std::string>& args) {
 
 TEST(Options, LaterWins) {
   const test::TempFolder folder;
-  std::ofstream(folder / "one.cfg") << "steps = 20\nlr = 0.25 # a comment\nflips = off\npack = x.h5 y.h5\n";
+  std::ofstream(folder / "one.cfg") << "steps = 20\nlr = 0.25 # a comment\nflips = off\npack = x.h5\npack = y.h5\n";
   std::ofstream(folder / "two.cfg") << "steps = 30\n";
   Table r;
   EXPECT_TRUE(r.parse({"--lr", "0.125", "--config", folder / "one.cfg", "--config", folder / "two.cfg"}));
@@ -63,10 +65,32 @@ TEST(Options, LaterWins) {
   EXPECT_FALSE(r.table.given("mode"));
 }
 
+TEST(Options, OfTwoAlternativesTheLaterSourceWins) {
+  const test::TempFolder folder;
+  std::ofstream(folder / "steps.cfg") << "steps = 20\n";
+  std::ofstream(folder / "epochs.cfg") << "epochs = 2\n";
+  std::ofstream(folder / "run.cfg") << "steps = 7\nepochs = 0\n";
+  const auto ends = [&](const std::vector<std::string>& args, std::int64_t steps, double epochs) {
+    Table r;
+    EXPECT_TRUE(r.parse(args));
+    EXPECT_EQ(r.steps, steps);
+    EXPECT_EQ(r.epochs, epochs);
+  };
+  const std::string steps = folder / "steps.cfg", epochs = folder / "epochs.cfg", run = folder / "run.cfg";
+  ends({"--config", steps, "--epochs", "3"}, 10, 3);
+  ends({"--epochs", "3", "--config", steps}, 10, 3);
+  ends({"--config", steps, "--config", epochs}, 10, 2);
+  ends({"--config", epochs, "--config", steps}, 20, 0);
+  ends({"--config", epochs, "--config", run}, 7, 0);
+  ends({"--config", run, "--epochs", "3"}, 10, 3);
+  ends({"--config", steps, "--epochs", "0"}, 20, 0);  // says nothing
+  ends({"--steps", "4", "--epochs", "3"}, 4, 3);      // the command judges
+}
+
 TEST(Options, ResolvedConfigurationRepeatsTheRun) {
   const test::TempFolder folder;
   Table a;
-  a.parse({"--steps", "7", "--lr", "1e-4", "--flips=false", "--pack", "p", "q", "--mode", "b"});
+  a.parse({"--steps", "7", "--lr", "1e-4", "--flips=false", "--pack", "my data/p", "q", "--mode", "b"});
   std::ofstream(folder / "config.cfg") << a.table.resolved();
   Table b;
   b.parse({"--config", folder / "config.cfg"});
