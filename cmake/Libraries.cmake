@@ -58,7 +58,8 @@ endif()
 target_link_libraries(spn_dist PUBLIC spn_core PRIVATE MPI::MPI_C Threads::Threads)
 
 spn_library(spn_engine engine "/(core|dist)/")
-target_link_libraries(spn_engine PUBLIC spn_kernels spn_dist PRIVATE nlohmann_json::nlohmann_json OpenSSL::Crypto)
+target_link_libraries(spn_engine PUBLIC spn_kernels spn_dist PRIVATE nlohmann_json::nlohmann_json OpenSSL::Crypto
+                      OpenMP::OpenMP_CXX)
 
 spn_library(spn_data data "^$")
 target_include_directories(spn_data SYSTEM PRIVATE ${HDF5_C_INCLUDE_DIRS} ${CSV_INCLUDE_DIR})

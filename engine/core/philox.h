@@ -62,7 +62,12 @@ class PhiloxStream {
   // Uniform in [0, 1).
   float uniform() { return uniform01(next_u32()); }
   double uniform_double() { return static_cast<double>(next_u64() >> 11) * 0x1p-53; }
-  // Standard normal (Box-Muller).
+  // As if `blocks` times 128 bits had been drawn, from a fresh stream on: threads share out one sequence.
+  PhiloxStream& skip_blocks(std::uint32_t blocks) {
+    count_ += blocks;
+    return *this;
+  }
+  // Standard normal (Box-Muller); at most 8.6, the logarithm of 2^-53. Takes 128 bits.
   double normal();
   // Uniform integer in [0, n), without modulo bias (Lemire 2019). n > 0.
   std::uint64_t below(std::uint64_t n);

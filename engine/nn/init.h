@@ -22,7 +22,7 @@ struct Init {
   static Init trunc_normal(double std) { return {Kind::trunc_normal, std}; }
 };
 
-// Host tensor of the shape, fp32.
+// Host tensor of the shape, fp32; the same bits whatever the number of threads that draw.
 Tensor initial_value(const Init& init, const Shape& shape, std::uint64_t seed, std::string_view name);
 
 // 64-bit FNV-1a: a stable number for a name.

@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "engine/core/philox.h"
+
 namespace spn::nn {
 namespace {
 
@@ -98,6 +100,26 @@ TEST(Init, DependsOnSeedAndNameAlone) {
   EXPECT_NE(head(a, 4), head(c, 4));
 }
 
+// Drawn by many threads, a parameter is the sequence that one draws from first to last.
+TEST(Init, ThreadsDrawTheSequenceOfOne) {
+  constexpr std::int64_t kCount = 70001;
+  const std::pair<Init, double (*)(PhiloxStream&)> cases[] = {
+      {Init{Init::Kind::uniform, 0.25}, [](PhiloxStream& r) { return 0.25 * (2 * r.uniform_double() - 1); }},
+      {Init::normal(0.5), [](PhiloxStream& r) { return 0.5 * r.normal(); }},
+      {Init::trunc_normal(0.02), [](PhiloxStream& r) { return 0.02 * r.normal(); }},
+      {Init::trunc_normal(1), [](PhiloxStream& r) {
+         double x = 0;
+         do x = r.normal();
+         while (std::abs(x) > 2);
+         return x;
+       }}};
+  for (const auto& [init, next] : cases) {
+    PhiloxStream rng(9, RandomUse::init, name_hash("a.weight"));
+    const Tensor t = initial_value(init, {kCount}, 9, "a.weight");
+    for (std::int64_t i = 0; i < kCount; ++i) ASSERT_EQ(t.data<float>()[i], static_cast<float>(next(rng))) << i;
+  }
+}
+
 // Mean, spread and bounds of 100,000 draws.
 TEST(Init, Distributions) {
   struct Case {
@@ -124,6 +146,7 @@ TEST(Init, Distributions) {
     EXPECT_NEAR(std::sqrt(squares / n), c.std, 0.01 * c.std);
     EXPECT_LE(top, c.bound);
   }
+  EXPECT_EQ(initial_value(Init::constant(1.5), {3, 7000}, 3, "w").data<float>()[20999], 1.5F);
   EXPECT_EQ(initial_value(Init::constant(1.5), {3}, 3, "w").data<float>()[2], 1.5F);
   EXPECT_THROW(Init::fan_in(0), Error);
 }
