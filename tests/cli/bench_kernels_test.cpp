@@ -20,6 +20,8 @@ TEST(BenchKernels, PrintsALineOfJsonAKernel) {
     const auto j = nlohmann::json::parse(line);
     EXPECT_EQ(j["bench"], "kernels");
     EXPECT_EQ(j["rung"], "shipped");
+    EXPECT_TRUE(j["shipped"].get<bool>());
+    EXPECT_EQ(j["repeats"], 2);
     EXPECT_GT(j["gb_per_s"].get<double>(), 0);
     EXPECT_GT(j["copy_gb_per_s"].get<double>(), 0);
     if (j["kernel"] == "adamw") {
