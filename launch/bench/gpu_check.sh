@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # On a machine with a GPU, from an unpacked bundle (or a checkout with a build): all GPU tests, sanitizers, ranks, loss
 # curves, embeddings, then the benchmarks beside PyTorch. Ends with "N passed, N failed, N skipped". docs/how/gpu.md.
-# usage: ./gpu_check.sh [--device cuda|cpu] [--small] [--minutes 10] [--only PART,PART] [--output DIR] [--bin DIR]
-#   --only    parts: tests memcheck racecheck ranks curve graph embed loss step32 step224 vit adamw kernels
+# usage: ./gpu_check.sh [--device cuda|cpu] [--small] [--minutes 9] [--only PART,PART] [--output DIR] [--bin DIR]
+#        [--slides DIR]
+#   --only    parts: tests slides ranks curve graph embed memcheck racecheck loss step32 step224 vit kernels, torch
 #   --output  logs, runs and gpu-check.json (gpu-check)       --bin  where spotniche and the tests lie, without a bundle
+#             a second call with the same one goes on there: parts that ran keep their results until they run again
+#   --slides  real slides in STimage-1K4M layout, also SPN_REAL_SLIDES: trained and embedded on both devices
 #   --small   tiny sizes: with --device cpu the whole course in seconds, which tries this script and nothing else
 # SPN_PYTHON: a Python with PyTorch for the right-hand column; any Python 3.8 runs the rest.
 set -euo pipefail

@@ -61,19 +61,28 @@ def sanitizer_findings(text):
                                          r"Uninitialized|Barrier error|Unused)", s)]
 
 
+def kernel_filter(help_text):
+    """Arguments by which compute-sanitizer, whose --help this is, looks at kernels of ours alone: `spn` is in their names,
+    mangled or not, and in no library's. Empty where it has no such option."""
+    for option in ("--kernel-name", "--filter"):  # of today's, and of older ones
+        if re.search(rf"(^|\s){option}\b(?!-)", help_text):
+            return [option, "kns=spn"]
+    return []
+
+
 class Budget:
     """Shares of the time: a part gets its own limit, and no more than what is left; `reserve` seconds stay for what
     comes after the parts that do not say otherwise."""
 
     def __init__(self, seconds, now, reserve=0):
-        self.now, self.reserve, self.scale = now, reserve, seconds / 600
+        self.now, self.reserve, self.scale = now, reserve, seconds / 540
         self.end = now() + seconds
 
     def left(self):
         return self.end - self.now()
 
     def share(self, limit, may_use_reserve):
-        """Seconds for a part that should take `limit` of ten minutes; 0 when it is not worth beginning."""
+        """Seconds for a part that should take `limit` of nine minutes; 0 when it is not worth beginning."""
         left = self.left() - (0 if may_use_reserve else self.reserve * self.scale)
         seconds = min(limit * self.scale, left)
         return seconds if seconds >= min(5, limit * self.scale) * 0.9 else 0
@@ -166,6 +175,22 @@ def report(machine, options, parts, figures, seconds):
             "figures": figures, "passed": passed, "failed": failed, "skipped": skipped, "seconds": round(seconds, 1)}
 
 
+def joined(before, result):
+    """What an earlier call found and this one did not: a part that was skipped now replaces none that ran, and a figure
+    without PyTorch's none that has it (both sides of a row are of one call)."""
+    if not before:
+        return result
+    parts = {p["part"]: p for p in before["parts"]}
+    parts.update({p["part"]: p for p in result["parts"]
+                  if p["status"] != "skipped" or parts.get(p["part"], p)["status"] == "skipped"})
+    figures = {f["row"]: f for f in before["figures"]}
+    figures.update({f["row"]: f for f in result["figures"] if f["torch"] or not figures.get(f["row"], f)["torch"]})
+    machine = {**before["machine"], **{k: v for k, v in result["machine"].items() if v}}
+    passed, failed, skipped = counts(parts.values())
+    return {**result, "machine": machine, "parts": list(parts.values()), "figures": list(figures.values()),
+            "passed": passed, "failed": failed, "skipped": skipped, "seconds": round(before["seconds"] + result["seconds"], 1)}
+
+
 def write_json(path, result):
     """Strict JSON: what is not a number is null, so that any reader takes it."""
     def clean(x):
@@ -175,4 +200,6 @@ def write_json(path, result):
             return [clean(v) for v in x]
         return None if isinstance(x, float) and (x != x or x in (float("inf"), float("-inf"))) else x
 
-    path.write_text(json.dumps(clean(result), indent=1, allow_nan=False) + "\n")
+    aside = path.with_suffix(".new")  # whoever ends this script between two parts finds a whole file
+    aside.write_text(json.dumps(clean(result), indent=1, allow_nan=False) + "\n")
+    aside.replace(path)

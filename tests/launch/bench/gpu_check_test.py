@@ -76,20 +76,44 @@ class Tests(unittest.TestCase):
         self.assertEqual(len(report.sanitizer_findings("========= Error: Race reported between Write access\n")), 1)
 
 
+    def test_sanitizer_looks_at_our_kernels_alone(self):
+        new = "  --kernel-name arg    Filter\n  --kernel-name-exclude arg  Filter\n  --kernel-regex arg\n"
+        self.assertEqual(report.kernel_filter(new), ["--kernel-name", "kns=spn"])
+        self.assertEqual(report.kernel_filter("  --filter arg  Filter\n"), ["--filter", "kns=spn"])
+        self.assertEqual(report.kernel_filter("  --kernel-name-exclude arg\n  --filter-mode arg\n"), [])
+
+
+class Joined(unittest.TestCase):
+    def result(self, parts, figures, seconds):
+        return report.report({"gpu": "x"}, {"date": "d"}, [{"part": n, "status": s} for n, s in parts], figures, seconds)
+
+    def test_a_second_call_completes_the_first(self):
+        before = self.result([("tests", "passed"), ("ranks", "failed"), ("vit", "skipped")],
+                             [report.make_figure("vit", 1.0, 2.0), report.make_figure("step32", 1.0, None)], 10)
+        after = self.result([("tests", "skipped"), ("ranks", "passed"), ("vit", "skipped"), ("loss", "passed")],
+                            [report.make_figure("vit", 3.0, None), report.make_figure("step32", 5.0, None)], 5)
+        j = report.joined(before, after)
+        self.assertEqual({p["part"]: p["status"] for p in j["parts"]},
+                         {"tests": "passed", "ranks": "passed", "vit": "skipped", "loss": "passed"})
+        self.assertEqual({f["row"]: (f["value"], f["torch"]) for f in j["figures"]}, {"vit": (1.0, 2.0), "step32": (5.0, None)})
+        self.assertEqual((j["passed"], j["failed"], j["skipped"], j["seconds"]), (3, 0, 1, 15))
+        self.assertEqual(report.joined(None, after), after)
+
+
 class Time(unittest.TestCase):
     def test_reserve_is_kept_for_the_figures(self):
         now = [0.0]
-        budget = report.Budget(600, lambda: now[0], reserve=255)
+        budget = report.Budget(540, lambda: now[0], reserve=280)
         self.assertEqual(budget.share(120, False), 120)
-        now[0] = 300
+        now[0] = 215
         self.assertEqual(budget.share(120, False), 45)
         self.assertEqual(budget.share(90, True), 90)
-        now[0] = 350
+        now[0] = 265
         self.assertEqual(budget.share(50, False), 0)
         self.assertEqual(budget.share(90, True), 90)
-        now[0] = 597
+        now[0] = 537
         self.assertEqual(budget.share(90, True), 0)
-        self.assertEqual(report.Budget(1200, lambda: 0.0, reserve=255).share(120, False), 240)
+        self.assertEqual(report.Budget(1080, lambda: 0.0, reserve=280).share(120, False), 240)
 
 
 class Figures(unittest.TestCase):
@@ -131,7 +155,7 @@ class Figures(unittest.TestCase):
 
 class Parts(unittest.TestCase):
     def check(self, folder, **args):
-        a = dict(device="cpu", small=True, minutes=10, only=None, output=folder, bin=str(BUILD))
+        a = dict(device="cpu", small=True, minutes=9, only=None, output=folder, bin=str(BUILD), slides=None)
         return gpu_check.Check(type("Args", (), {**a, **args})())
 
     def test_a_hang_is_ended_and_its_children_with_it(self):
@@ -162,6 +186,57 @@ class Parts(unittest.TestCase):
             self.assertIn("status 7, an error: of paper", c.parts[1]["note"])
             self.assertIn("no time", c.parts[3]["note"])
 
+    def test_json_is_whole_after_each_part_and_goes_on(self):
+        with tempfile.TemporaryDirectory() as folder:
+            read = lambda: json.loads((Path(folder) / "gpu-check.json").read_text())  # noqa: E731
+
+            def fails(seconds, entry):
+                raise gpu_check.Failed("no")
+
+            c = self.check(folder)
+            c.machine["spotniche"] = ["build 1"]
+            c.go_on()
+            c.part("one", 10, fails)
+            self.assertEqual([p["status"] for p in read()["parts"]], ["failed"])
+            c.part("two", 10, lambda *_: "well")
+            self.assertEqual([p["status"] for p in read()["parts"]], ["failed", "passed"])
+
+            c = self.check(folder)
+            c.machine["spotniche"] = ["build 1"]
+            c.go_on()
+            c.part("one", 10, lambda *_: "well")
+            self.assertEqual([(p["part"], p["status"]) for p in read()["parts"]], [("one", "passed"), ("two", "passed")])
+
+            c = self.check(folder)
+            c.machine["spotniche"] = ["build 2"]  # what another build gave is put aside, not mixed in
+            c.go_on()
+            self.assertEqual(read()["parts"], [])
+            self.assertEqual(len(list(Path(folder).glob("gpu-check.*.json"))), 1)
+
+    def test_only(self):
+        with tempfile.TemporaryDirectory() as folder:
+            c = self.check(folder, only=["loss"])
+            for name in ("loss", "torch:loss", "ranks:plain"):
+                c.part(name, 10, lambda *_: "well")
+            self.assertEqual([p["part"] for p in c.parts], ["loss", "torch:loss"])
+            c = self.check(folder, only=["ranks"])
+            for name in ("loss", "ranks:plain", "ranks:graph"):
+                c.part(name, 10, lambda *_: "well")
+            self.assertEqual([p["part"] for p in c.parts], ["ranks:plain", "ranks:graph"])
+
+    def test_kernels_of_a_run_that_was_ended(self):
+        with tempfile.TemporaryDirectory() as folder:
+            c = self.check(folder)
+            rung = {"kernel": "adamw", "rung": "x", "shipped": True, "gb_per_s": 2.0, "of_copy": 0.9}
+            fake = Path(folder) / "spotniche"
+            fake.write_text(f"#!/bin/sh\necho '{json.dumps(rung)}'\nexec sleep 30\n")
+            fake.chmod(0o755)
+            c.spotniche = str(fake)
+            c.part("kernels", 540, lambda seconds, entry: c.own_kernels(1, entry))
+            self.assertEqual([f["row"] for f in c.figures], ["adamw"])
+            kernels = next(p for p in c.parts if p["part"] == "kernels")
+            self.assertEqual((kernels["status"], kernels["note"]), ("passed", "1 kernels, not done in time"))
+
     def test_no_program(self):
         ran = subprocess.run([str(ROOT / "launch/bench/gpu_check.sh"), "--device", "cpu", "--small", "--bin", "/nonexistent",
                               "--output", tempfile.mkdtemp()], stdout=subprocess.PIPE, text=True)
@@ -177,7 +252,7 @@ class Course(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         ran = subprocess.run([str(ROOT / "launch/bench/gpu_check.sh"), "--device", "cpu", "--small", "--bin", str(BUILD),
                               "--output", folder.name, "--minutes", "60", *more], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                             env={**os.environ, "SPN_PYTHON": python})
+                             env={**os.environ, "SPN_PYTHON": python, "SPN_REAL_SLIDES": ""})
         print(ran.stdout, flush=True)
         return ran, json.loads((Path(folder.name) / "gpu-check.json").read_text())
 
@@ -190,9 +265,9 @@ class Course(unittest.TestCase):
         ran, j = self.course(f.name)
         self.assertEqual(ran.returncode, 0)
         status = {p["part"]: p["status"] for p in j["parts"]}
-        for part in ("device", "ranks", "curve", "graph", "embed", "loss", "step32", "step224", "vit"):
+        for part in ("device", "ranks:plain", "ranks:graph", "curve", "graph", "embed", "loss", "step32", "step224", "vit"):
             self.assertEqual(status[part], "passed", part)
-        for part in ("memcheck", "racecheck"):
+        for part in ("slides", "memcheck", "racecheck"):
             self.assertEqual(status[part], "skipped", part)
         self.assertEqual({f["row"] for f in j["figures"]} & {"loss", "step32", "step224", "vit"},
                          {"loss", "step32", "step224", "vit"})

@@ -1,0 +1,130 @@
+"""The figures of gpu_check.py: `spotniche bench` beside torch_peer.py at the sizes of the table, and the kernels."""
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import gpu_report as report  # noqa: E402
+from gpu_run import ROOT, Failed, Runner, Skip  # noqa: E402
+
+TINY, FULL, FULL_224 = (str(ROOT / "configs" / "model" / name) for name in ("tiny.cfg", "st_align.cfg", "st_align_224.cfg"))
+
+
+class Figures(Runner):
+    def sizes(self):
+        """Per row: arguments of `spotniche bench`, arguments of torch_peer.py, and how a figure is read from each."""
+        common = ["--device", self.a.device, "--precision", "bf16"]
+        memory = float(self.machine.get("gpu", {}).get("memory.total", 0))
+        batch = 4096 if memory > 100e3 else 2048  # of the 32-px step, whose activations are 14 MB a pair
+        rate = (lambda j: j["pairs_per_s"]), (lambda j: j["pairs_per_s"])
+        seconds = (lambda j: j["seconds"] * 1e3), (lambda j: j["seconds"] * 1e3)
+        if self.a.small:
+            tiny = ["--config", TINY]
+            step = ["step", *tiny, "--steps", 1, "--warm-up", 1, "--global-batch", 8, "--features", "--vit-frozen", "true"]
+            peer = [*tiny, "--batch", 8, "--steps", 1, "--warmup", 1, "--features", "--set", "vit_frozen=true"]
+            return {"loss": (["loss", "--global-batch", 64, "--width", 32, "--repeats", 1, *common],
+                             ["--work", "loss", "--batch", 64, "--width", 32, "--steps", 2, *common], seconds),
+                    "step32": ([*step, *common], [*peer, *common], rate),
+                    "step224": ([*step, "--resnet-stem", "imagenet", *common], [*peer, "--set", "resnet_stem=imagenet", *common], rate),
+                    "vit": (["part", *tiny, "--batch", 2, "--steps", 1, *common],
+                            ["--part", "niche_image", *tiny, "--batch", 2, "--steps", 1, *common],
+                            ((lambda j: j["images_per_s"]), rate[1]))}
+        step = ["step", "--features", "--steps", 10, "--warm-up", 3, *common]
+        peer = ["--features", "--steps", 10, "--compile", *common]
+        return {"loss": (["loss", "--global-batch", 32768, "--width", 1024, "--repeats", 5, *common],
+                         ["--work", "loss", "--batch", 32768, "--width", 1024, "--steps", 10, "--compile", *common], seconds),
+                "step32": ([*step, "--config", FULL, "--global-batch", batch], [*peer, "--config", FULL, "--batch", batch], rate),
+                "step224": ([*step, "--config", FULL_224, "--global-batch", 256], [*peer, "--config", FULL_224, "--batch", 256], rate),
+                "vit": (["part", "--config", FULL, "--batch", 256, "--steps", 10, "--warm-up", 3, *common],
+                        ["--part", "niche_image", "--config", FULL, "--batch", 256, "--steps", 10, "--compile", *common],
+                        ((lambda j: j["images_per_s"]), rate[1]))}
+
+    def bench(self, name, arguments, seconds):
+        """JSON lines of `spotniche bench`; a benchmark that this build does not know is skipped, not failed."""
+        status, text, cut = self.run(name, [self.spotniche, "bench", *arguments], seconds)
+        if status == 2 and "expected what to time first" in text:
+            raise Skip(f"this build has no `bench {arguments[0]}`")
+        if status != 0:
+            raise Failed(f"{'not done in time' if cut else f'status {status}'}; see logs/{name}.log")
+        return report.read_jsonl(text)
+
+    def peer(self, name, arguments, seconds):
+        """torch_peer.py, with less help where PyTorch itself fails: without the graph, then without compilation."""
+        if self.torch is None:
+            tried = subprocess.run([sys.executable, "-c", "import torch; print(torch.__version__)"], stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL, text=True)
+            self.torch = tried.stdout.strip() if tried.returncode == 0 else ""
+            self.machine["torch"] = self.torch
+        if not self.torch:
+            raise Skip(f"{sys.executable} has no PyTorch; set SPN_PYTHON to one that has")
+        end = time.monotonic() + seconds
+        threads = 1 if self.a.small else os.cpu_count()
+        base = [sys.executable, ROOT / "launch/bench/torch_peer.py", "--threads", threads, "--layout", "channels_last"]
+        tries = [(arguments, "")]
+        if "--compile" in arguments:
+            tries += [([*arguments, "--no-graph"], "no CUDA graph"),
+                      ([a for a in arguments if a != "--compile"] + ["--no-graph"], "neither compiled nor a CUDA graph")]
+        for i, (args, less) in enumerate(tries):
+            # what is compiled here is not compiled again by a second call
+            status, text, cut = self.run(f"{name}{i or ''}", [*base, *args], max(1, end - time.monotonic()),
+                                         {"TORCHINDUCTOR_CACHE_DIR": str(self.out / "inductor")})
+            if status == 0:
+                return report.read_jsonl(text), less
+            if cut:
+                raise Skip("PyTorch was not done in its time; give --minutes")
+        raise Failed(f"PyTorch failed; see logs/{name}.log")
+
+    def measure(self, row):
+        ours, peer, (read, read_peer) = self.sizes()[row]
+
+        def own(seconds, entry):
+            j = self.bench(row, ours, seconds)[0]
+            self.figures.append(report.make_figure(row, read(j), None, extra_bytes=j.get("extra_bytes"), ours=j))
+            return f"{report.number(read(j))} {report.target_of(row)[1]}"
+
+        def beside(seconds, entry):
+            figure = next((f for f in self.figures if f["row"] == row), None)
+            if figure is None:
+                raise Skip("there is no figure of ours to compare with")
+            lines, less = self.peer("torch-" + row, peer, seconds)
+            value = read_peer(lines[0])
+            figure.update(report.make_figure(row, figure["value"], value, extra_bytes=figure["extra_bytes"]), torch_run=lines[0],
+                          torch_without=less)
+            return f"{report.number(value)} {figure['unit']}, ratio {figure['ratio']:.2f}{', ' + less if less else ''}"
+        return own, beside
+
+    def own_kernels(self, seconds, entry):
+        small = ["--elements", 16384, "--repeats", 2] if self.a.small else []
+        status, text, cut = self.run("kernels", [self.spotniche, "bench", "kernels", "--device", self.a.device, *small], seconds)
+        lines = [j for j in report.read_jsonl(text) if "kernel" in j]
+        shipped = {j["kernel"]: j for j in lines if j["shipped"]}
+        for name, j in shipped.items():
+            if name.startswith("contrastive"):
+                continue  # bound by arithmetic: the row `loss` is its figure
+            self.figures.append(report.make_figure(name, j["gb_per_s"], None, of_copy=j["of_copy"], ours=j))
+        entry["rungs"] = lines
+        missing = [k for k in report.KERNELS if k not in shipped]
+        if missing:
+            entry["missing"] = missing
+            self.part("ladders", 10, lambda *_: self.skip(f"`bench kernels` gave no {', '.join(missing)}"), reserve=True)
+        if status != 0 and (not cut or not shipped):  # what was timed before a rung was found wrong stays in the table
+            raise Failed(f"{'not done in time' if cut else f'status {status}'} after {len(shipped)} kernels; see logs/kernels.log")
+        return f"{len(shipped)} kernels{', not done in time' if cut else ''}"
+
+    def torch_kernels(self, seconds, entry):
+        common = ["--elements", 16384] if self.a.small else ["--compile"]
+        common += ["--device", self.a.device, "--steps", 2 if self.a.small else 30]
+        lines, less = self.peer("torch-kernels", ["--work", "kernels", "--precision", "bf16", *common], seconds / 2)
+        adamw, _ = self.peer("torch-adamw", ["--work", "adamw", "--features", "--config", TINY if self.a.small else FULL,
+                                             *common], seconds / 2)
+        compared = 0
+        for j in lines + [dict(adamw[0], kernel="adamw")]:
+            for figure in self.figures:
+                if figure["row"] == j["kernel"]:
+                    figure.update(report.make_figure(j["kernel"], figure["value"], j["gbps"], of_copy=figure.get("of_copy")),
+                                  torch_run=j, torch_without=less)
+                    compared += 1
+        entry["figures"] = lines + adamw
+        return f"{len(lines) + 1} figures, {compared} beside ours"

@@ -1,0 +1,127 @@
+"""What gpu_check.py runs its parts with: a command under a limit with its output in a log, a part under its share of the
+time, and gpu-check.json, which is written after each part and goes on from what an earlier call left there."""
+import datetime
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import gpu_report as report  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]  # of the sources, or of the bundle's src
+
+
+class Skip(Exception):
+    pass
+
+
+class Failed(Exception):
+    pass
+
+
+class Runner:
+    def __init__(self, args):
+        self.a, self.cuda = args, args.device == "cuda"
+        self.out = Path(args.output).resolve()
+        (self.out / "logs").mkdir(parents=True, exist_ok=True)
+        self.bin = Path(args.bin or os.environ.get("SPN_BINARY_DIR") or ROOT / "build").resolve()
+        slides = args.slides or os.environ.get("SPN_REAL_SLIDES")
+        self.slides = str(Path(slides).resolve()) if slides else None
+        self.spotniche = str(self.bin / "spotniche")
+        # what the benchmarks need stays theirs, however slow the tests are
+        self.budget = report.Budget(60 * args.minutes, time.monotonic, reserve=0 if args.small else 280)
+        self.parts, self.figures, self.machine, self.made, self.torch = [], [], {}, {}, None
+        self.earlier, self.goes_on = None, False  # gpu-check.json of a call before this one
+        self.env = dict(os.environ, SPN_REQUIRE_CUDA="1" if self.cuda else "")
+        if self.cuda:  # one GPU, also where there are more: figures and the two ranks on it are of that one
+            self.env["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+        elif args.small:
+            self.env["OMP_NUM_THREADS"] = "1"
+
+    # --- running -------------------------------------------------------------------------------------------------
+    def run(self, log, command, limit, env=None):
+        """(status, text, cut): the whole process group is ended at the limit; status None then."""
+        path = self.out / "logs" / (log + ".log")
+        with open(path, "w") as f:
+            f.write("$ " + " ".join(map(str, command)) + "\n")
+            f.flush()
+            p = subprocess.Popen(list(map(str, command)), stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                 env={**self.env, **(env or {})}, start_new_session=True, cwd=self.out)
+            try:
+                status = p.wait(timeout=limit)
+            except subprocess.TimeoutExpired:
+                os.killpg(p.pid, signal.SIGTERM)
+                try:
+                    p.wait(timeout=3)
+                except subprocess.TimeoutExpired:
+                    os.killpg(p.pid, signal.SIGKILL)
+                    p.wait()
+                status = None
+        return status, path.read_text(errors="replace"), status is None
+
+    def must(self, log, command, limit, env=None):
+        status, text, cut = self.run(log, command, limit, env)
+        if cut:
+            raise Failed(f"{log}: not done after {limit:.0f} s, see logs/{log}.log")
+        if status != 0:
+            said = [s for s in text.strip().splitlines()[1:] if "error" in s.lower()] or text.strip().splitlines()[-1:]
+            raise Failed(f"{log}: status {status}, {said[0].strip()[:240]}; see logs/{log}.log")
+        return text
+
+    def part(self, name, limit, body, reserve=False):
+        if self.a.only and not set(name.split(":")) & set(self.a.only) and name != "ladders":
+            return
+        start, entry = time.monotonic(), {"part": name}
+        seconds = self.budget.share(limit, reserve)
+        try:
+            if not seconds:
+                raise Skip("no time is left for it; give --minutes, or --only")
+            entry["note"] = body(seconds, entry) or ""
+            entry["status"] = "passed"
+        except Skip as why:
+            entry.update(status="skipped", note=str(why))
+        except Failed as why:
+            entry.update(status="failed", note=str(why))
+        entry["seconds"] = round(time.monotonic() - start, 1)
+        self.parts.append(entry)
+        if self.goes_on:
+            self.write()
+        print(f"{entry['status'].upper():8} {name:14} {entry['seconds']:6.1f} s  {entry['note']}", flush=True)
+
+    @staticmethod
+    def skip(why):
+        raise Skip(why)
+
+    # --- the result ----------------------------------------------------------------------------------------------
+    def options(self):
+        return {"date": datetime.date.today().isoformat(), "device": self.a.device, "small": self.a.small}
+
+    def go_on(self):
+        """Called once the machine is known: what an earlier call found with this build on this GPU is kept; another's
+        file is put aside."""
+        path, self.goes_on = self.out / "gpu-check.json", True
+        if path.exists():
+            try:
+                before = json.loads(path.read_text())
+            except ValueError:
+                before = {}
+            same = all(before.get(k) == v for k, v in self.options().items() if k != "date")
+            if same and all(before.get("machine", {}).get(k) == self.machine.get(k) for k in ("spotniche", "gpu")):
+                self.earlier = before
+                print(f"goes on from {path}: a part that runs again replaces its result there", flush=True)
+            else:
+                aside = path.with_suffix(f".{int(path.stat().st_mtime)}.json")
+                path.rename(aside)
+                print(f"{path.name} here is of another build, GPU or size: now {aside.name}", flush=True)
+        self.write()
+
+    def write(self):
+        seconds = 60 * self.a.minutes - self.budget.left()
+        result = report.report(self.machine, self.options(), self.parts, self.figures, seconds)
+        result = report.joined(self.earlier, result)
+        report.write_json(self.out / "gpu-check.json", result)
+        return result, seconds
