@@ -2,6 +2,8 @@
 // stay in memory between them as far as cache_bytes goes.
 #include "data/prepare.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
@@ -152,7 +154,7 @@ class Preparation {
         std::int64_t* w = &whole[i * kWhole];
         for (std::int64_t* v : {&s.spots, &s.genes, &s.genes_found, &s.width, &s.height, &s.labelled, &s.padded_spot,
                                 &s.padded_niche, &d.only_in_coordinates, &d.only_in_counts, &d.empty_spots,
-                                &d.duplicate_genes, &d.nan_counts, &d.outside_image})
+                                &d.duplicate_genes, &d.empty_counts, &d.outside_image})
           move(*v, *w++);
         double* r = &real[i * kReal];
         for (double* v : {&s.um_per_px, &s.pitch_um, &s.niche_window_um, &s.niche_radius_um}) move(*v, *r++);
@@ -209,7 +211,7 @@ class Preparation {
         write_slide(writer, first, static_cast<std::int32_t>(i), s, genes, h.has_cluster, options_, report);
         tables.push_back({s.info.name, s.info.tissue, s.info.species, s.info.technology, s.um_per_px, s.info.pitch_um,
                           report.niche_window_um, report.niche_radius_um, first, report.spots,
-                          report.padded_spot + report.padded_niche});
+                          report.padded_spot + report.padded_niche, nlohmann::json(s.cluster_names).dump()});
         progress("wrote", ++done, report);
       }
     });

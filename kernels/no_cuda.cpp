@@ -1,4 +1,4 @@
-// The only stub: a build without the CUDA backend has no CUDA table.
+// In place of kernels/cuda where the build has no CUDA backend: there is no CUDA table.
 #include "kernels/devices.h"
 #include "kernels/ladder/ladder.h"
 #include "kernels/table.h"

@@ -5,18 +5,19 @@
 #   --slides DIR  your slides in STimage-1K4M layout (ST/ or Visium/ with image, coord, gene_exp); two or more: the
 #                 last by name is held out, the others are trained on. Without it, four slides are made
 #   --steps N     training steps (150)      --ranks N  processes (2)
-#   --output DIR  where everything goes (quickstart-out)
+#   --output DIR  where everything goes (quickstart-out beside README.md)
 #   --fresh       throw away what --output holds. Without it, what is done stays done, and training goes on where it was
 set -euo pipefail
+here=$PWD  # relative folders are the caller's
 . "$(dirname "${BASH_SOURCE[0]}")/local/common.sh"
 
 slides="" steps="" ranks=2 out=quickstart-out fresh=0
 while [ $# -gt 0 ]; do
   case $1 in
-    --slides) slides=$(cd "${2:?a folder}" && pwd) && shift ;;
+    --slides) slides=$(cd "$here" && cd "${2:?a folder}" && pwd) && shift ;;
     --steps) steps=${2:?a number} && shift ;;
     --ranks) ranks=${2:?a number} && shift ;;
-    --output) out=${2:?a folder} && shift ;;
+    --output) out=$(cd "$here" && realpath -m "${2:?a folder}") && shift ;;
     --fresh) fresh=1 ;;
     -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *) die "unknown option $1; --help lists them" ;;

@@ -31,7 +31,8 @@ struct PackSlide {
   std::string name, tissue, species, technology;
   double um_per_px = 0, pitch_um = 0, niche_window_um = 0, niche_radius_um = 0;
   std::int64_t first_row = 0, rows = 0;
-  std::int64_t padded_windows = 0;  // windows that left the image and were filled with the slide's background
+  std::int64_t padded_windows = 0;   // windows that left the image and were filled with the slide's background
+  std::string cluster_names = "[]";  // JSON array: the label of each cluster id of this slide; [] where it has none
 };
 
 // Host rows [first, first + n) of a pack; each vector is [n, …] row-major. Empty vectors: not written / not asked for.

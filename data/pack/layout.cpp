@@ -9,6 +9,8 @@ namespace {
 
 using h5::Type;
 
+constexpr const char* kClusterNames = "/slides/cluster_names";  // packs made before it have none
+
 // The numeric and text columns of /slides, each beside the member that it fills.
 constexpr std::pair<const char*, std::string PackSlide::*> kTexts[] = {{"/slides/name", &PackSlide::name},
                                                                        {"/slides/tissue", &PackSlide::tissue},
@@ -77,6 +79,9 @@ void write_tables(h5::File& file, const PackHeader& h, const std::vector<PackSli
     for (const PackSlide& s : slides) column.push_back(s.*member);
     file.write_strings(name, column);
   }
+  std::vector<std::string> labels;
+  for (const PackSlide& s : slides) labels.push_back(s.cluster_names);
+  file.write_strings(kClusterNames, labels);
   for (const auto& [name, member] : kNumbers) {
     std::vector<double> column;
     for (const PackSlide& s : slides) column.push_back(s.*member);
@@ -174,6 +179,11 @@ std::vector<PackSlide> read_slides(const h5::File& file) {
     std::vector<std::int64_t> column(slides.size());
     file.read_rows(name, Type::i64, column.data(), 0, count);
     for (std::size_t i = 0; i < slides.size(); ++i) slides[i].*member = column[i];
+  }
+  if (file.has(kClusterNames)) {
+    expect(file, kClusterNames, {count});
+    const auto column = file.read_strings(kClusterNames);
+    for (std::size_t i = 0; i < slides.size(); ++i) slides[i].cluster_names = column[i];
   }
   return slides;
 }

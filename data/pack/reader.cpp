@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
@@ -23,6 +24,8 @@ namespace spn::data {
 namespace {
 
 using h5::Type;
+
+constexpr std::int64_t kFingerprintBytes = std::int64_t{64} << 20;
 
 struct CloseFd {
   void operator()(int fd) const noexcept { ::close(fd); }
@@ -55,7 +58,26 @@ struct PackReader::Impl {
   void read_plain(const Payload& p, std::int64_t row, void* out) const;
   void read_image(const Payload& p, std::int64_t row, std::uint8_t* out) const;
   void read_gene(const Payload& p, std::int64_t row, float* out) const;
+  void append_rows(const PackReader& pack, const auto& append) const;
 };
+
+// The images and genes of as many rows as kFingerprintBytes hold, the first and the last among them, the rest spread
+// evenly: every row of a small pack, and of a large one what is read in a moment.
+void PackReader::Impl::append_rows(const PackReader& pack, const auto& append) const {
+  std::vector<std::uint8_t> spot_px(spot_image.values), niche_px(niche_image.values);
+  std::vector<float> spot_rna(spot_gene.values), niche_rna(niche_gene.values);
+  const auto bytes =
+      static_cast<std::int64_t>(spot_px.size() + niche_px.size() + 4 * (spot_rna.size() + niche_rna.size()));
+  const std::int64_t n = header.spots, rows = std::min(n, std::max(kFingerprintBytes / bytes, std::int64_t{2}));
+  for (std::int64_t i = 0; i < rows; ++i) {
+    pack.read_row(i * (n - 1) / std::max<std::int64_t>(rows - 1, 1),
+                  {spot_px.data(), niche_px.data(), spot_rna.data(), niche_rna.data()});
+    append(spot_px);
+    append(niche_px);
+    append(spot_rna);
+    append(niche_rna);
+  }
+}
 
 Payload PackReader::Impl::payload(const h5::File& file, const std::string& name, std::int64_t file_bytes) const {
   const h5::Dataset d = file.dataset(name);
@@ -113,6 +135,12 @@ const std::string& PackReader::fingerprint() const {
     std::string all = describe(impl_->header, impl_->slides);
     for (const std::string& g : impl_->genes) all += g + '\n';
     for (const std::string& n : read_names()) all += n + '\n';
+    const auto append = [&](const auto& values) {
+      all.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values[0]));
+    };
+    append(read_xy());
+    append(read_clusters());
+    impl_->append_rows(*this, append);
     impl_->fingerprint = sha256_hex(all);
   });
   return impl_->fingerprint;

@@ -27,8 +27,9 @@ class PackReader {
   const std::vector<std::string>& genes() const;
   // As they were when the pack was opened.
   const std::optional<FeatureInfo>& features(FeatureKind kind) const;
-  // Identity of the content's layout (header, slides, genes, row count, names): stored in checkpoints, so that a
-  // resumed run can refuse another pack. Hex SHA-256 of the metadata, cheap to compute. Features do not change it.
+  // Identity of the content: header, slides, genes, names, coordinates, clusters, and the images and gene vectors of as
+  // many rows as 64 MiB hold, spread over the pack. Stored in checkpoints, so that a resumed run can refuse another
+  // pack. Hex SHA-256. Features do not change it.
   const std::string& fingerprint() const;
 
   // All names, slides, coordinates: small tables, read whole.

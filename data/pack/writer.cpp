@@ -53,7 +53,7 @@ struct Unpack {
 std::string pack_slides(const std::vector<PackSlide>& slides) {
   std::string out;
   for (const PackSlide& s : slides) {
-    for (const std::string* t : {&s.name, &s.tissue, &s.species, &s.technology}) pack_text(out, *t);
+    for (const std::string* t : {&s.name, &s.tissue, &s.species, &s.technology, &s.cluster_names}) pack_text(out, *t);
     for (double v : {s.um_per_px, s.pitch_um, s.niche_window_um, s.niche_radius_um}) pack_plain(out, v);
     for (std::int64_t v : {s.first_row, s.rows, s.padded_windows}) pack_plain(out, v);
   }
@@ -63,7 +63,7 @@ std::string pack_slides(const std::vector<PackSlide>& slides) {
 void unpack_slides(const std::string& bytes, std::vector<PackSlide>& out) {
   for (Unpack u{bytes}; !u.done();) {
     PackSlide s;
-    for (std::string* t : {&s.name, &s.tissue, &s.species, &s.technology}) *t = u.text();
+    for (std::string* t : {&s.name, &s.tissue, &s.species, &s.technology, &s.cluster_names}) *t = u.text();
     for (double* v : {&s.um_per_px, &s.pitch_um, &s.niche_window_um, &s.niche_radius_um}) *v = u.plain<double>();
     for (std::int64_t* v : {&s.first_row, &s.rows, &s.padded_windows}) *v = u.plain<std::int64_t>();
     out.push_back(std::move(s));

@@ -139,8 +139,8 @@ class CountsSink final : public CsvSink {
     float value = 0;
     if (const auto n = whole(text)) {
       value = static_cast<float>(*n);
-    } else if (is_missing(text)) {
-      ++slide_.dropped.nan_counts;
+    } else if (text.empty()) {  // how pandas writes a gene that a panel does not have
+      ++slide_.dropped.empty_counts;
     } else {
       const auto v = parse_number(text);
       if (!v || *v < 0 || *v - *v != 0)
@@ -211,6 +211,9 @@ void read_annotation(const std::string& path, Slide& slide) {
   const CsvTable table(path);
   if (table.header().size() < 2)
     fail_data("annotation", "{}, row 1: expected spot ids and a label column, got one column", path);
+  if (table.header().size() > 2)
+    log::info("[annotation] {}: the labels are those of column '{}'; {} more are not read", path, table.header()[1],
+              table.header().size() - 2);
   std::unordered_map<std::string, std::size_t> spot;
   for (std::size_t i = 0; i < slide.spot_name.size(); ++i) spot.emplace(slide.spot_name[i], i);
   std::vector<std::string> label(slide.spot_name.size());
@@ -236,10 +239,7 @@ void read_annotation(const std::string& path, Slide& slide) {
   std::unordered_map<std::string, std::int32_t> id;
   for (const std::string& n : names)
     id[n] = numeric ? static_cast<std::int32_t>(*parse_number(n)) : static_cast<std::int32_t>(id.size());
-  for (const auto& [n, i] : id) {
-    slide.cluster_names.resize(std::max(slide.cluster_names.size(), static_cast<std::size_t>(i) + 1));
-    slide.cluster_names[static_cast<std::size_t>(i)] = n;
-  }
+  if (!numeric) slide.cluster_names.assign(names.begin(), names.end());  // numbers name themselves
   for (std::size_t i = 0; i < label.size(); ++i)
     if (!label[i].empty()) slide.cluster[i] = id.at(label[i]);
 }

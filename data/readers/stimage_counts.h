@@ -22,7 +22,7 @@ struct Coordinates {
 // coordinate that is no finite number, a spot twice.
 Coordinates read_coordinates(const std::string& path, const std::string& slide);
 
-// Fills counts, spot_name, x, y, array_row, array_col, and dropped.{only_in_*, duplicate_genes, nan_counts} of the
+// Fills counts, spot_name, x, y, array_row, array_col, and dropped.{only_in_*, duplicate_genes, empty_counts} of the
 // slide; spots that only one of the two files has are left out. Data errors with file, row, spot and gene: negative
 // counts, text, a spot twice, an unnamed gene; and no spot in common.
 void read_counts(const std::string& path, const Coordinates& coordinates, Slide& slide);

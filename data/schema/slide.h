@@ -26,7 +26,7 @@ struct Dropped {
   std::int64_t only_in_counts = 0;       // id has no coordinates
   std::int64_t empty_spots = 0;          // all counts zero
   std::int64_t duplicate_genes = 0;      // columns summed into an earlier one (X.1, repeated symbols)
-  std::int64_t nan_counts = 0;           // empty or NaN cells read as 0 (only where the format says so)
+  std::int64_t empty_counts = 0;         // empty cells read as 0 (only where the format says so)
   std::int64_t outside_image = 0;        // spots whose centre lies outside the image
 };
 
@@ -46,7 +46,7 @@ struct Slide {
   std::vector<double> x, y;                        // pixel centres in the image
   std::vector<std::int32_t> array_row, array_col;  // -1 where unknown
   std::vector<std::int32_t> cluster;               // -1 where unknown or without annotation
-  std::vector<std::string> cluster_names;          // label of each cluster id
+  std::vector<std::string> cluster_names;          // label of each cluster id; none where labels are numbers
   Counts counts;
   Dropped dropped;
   double um_per_px = 0;  // pitch_um / median nearest-neighbour distance

@@ -102,6 +102,21 @@ void write_obsm(h5::File& f, const std::string& name, const H5adMatrix& m, std::
   encode(f, name, "array", "0.2.0");
 }
 
+// One value of uns, as anndata encodes its type.
+template <class T>
+void write_fact(h5::File& f, const std::string& name, const T& v) {
+  if constexpr (std::is_same_v<T, std::vector<double>>) {
+    f.write_all(name, Type::f64, {static_cast<std::int64_t>(v.size())}, v.data());
+    encode(f, name, "array", "0.2.0");
+  } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+    f.write_strings(name, v);
+    encode(f, name, "string-array", "0.2.0");
+  } else {
+    f.write_scalar(name, v);
+    encode(f, name, std::is_same_v<T, std::string> ? "string" : "numeric-scalar", "0.2.0");
+  }
+}
+
 void write_content(h5::File& f, const H5ad& c) {
   const auto n = static_cast<std::int64_t>(c.obs_names.size());
   encode(f, "/", "anndata", "0.1.0");
@@ -127,8 +142,7 @@ void write_content(h5::File& f, const H5ad& c) {
     make_dict(f, folder);
     for (const auto& [key, value] : entries) {
       const std::string name = folder + "/" + key;
-      std::visit([&](const auto& v) { f.write_scalar(name, v); }, value);
-      encode(f, name, std::holds_alternative<std::string>(value) ? "string" : "numeric-scalar", "0.2.0");
+      std::visit([&](const auto& v) { write_fact(f, name, v); }, value);
     }
   }
 }

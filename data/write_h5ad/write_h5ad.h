@@ -20,8 +20,9 @@ struct H5ad {
   std::map<std::string, std::vector<std::string>> categorical;  // obs columns: slide, library_id
   std::map<std::string, std::vector<std::int32_t>> integer;     // obs columns: array_row, array_col
   std::map<std::string, H5adMatrix> obsm;
-  // uns: nested one level, uns["spotniche"]["version"] = …
-  std::map<std::string, std::map<std::string, std::variant<std::string, double, std::int64_t>>> uns;
+  // uns: nested one level, uns["spotniche"]["version"] = …; vectors become arrays
+  using Fact = std::variant<std::string, double, std::int64_t, std::vector<double>, std::vector<std::string>>;
+  std::map<std::string, std::map<std::string, Fact>> uns;
 };
 
 // Written aside and renamed onto path. Data error when the disk is full or the folder is missing.

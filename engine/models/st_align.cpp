@@ -11,6 +11,7 @@ namespace spn::models {
 namespace {
 
 constexpr double kMaxInverseTemperature = 100;  // CLIP's clamp
+constexpr double kMaxLogitScale = 4.605169;     // ln 100 - 1e-6: exp of it in fp32 stays below 100
 constexpr std::int64_t kAdapterPx = 224;
 
 }  // namespace
@@ -69,6 +70,15 @@ StAlign::StAlign(const Config& config, std::optional<std::uint64_t> seed, Device
 Var StAlign::inverse_temperature(int target) const {
   const Var& s = logit_scale_[static_cast<std::size_t>(target)];
   return config_.learnable_temperature ? ops::clamp_max(ops::exp(ops::reshape(s, {1})), kMaxInverseTemperature) : s;
+}
+
+void StAlign::bound_temperature() {
+  if (!config_.learnable_temperature) return;
+  const NoGrad none;
+  for (const Var& s : logit_scale_) {
+    const Tensor value = s.value().reshape({1});
+    value.copy_from(ops::clamp_max(Var(value), kMaxLogitScale).value());
+  }
 }
 
 Var StAlign::encode_niche_image(const Inputs& in, const nn::Context& c) const {

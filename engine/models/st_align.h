@@ -48,8 +48,11 @@ class StAlign {
   Var encode(Embedding e, const Inputs& in, const nn::Context& c) const;
   Var fuse(Embedding e, const Var& image, const Var& gene, const nn::Context& c) const;
   Var head(Embedding e, const Var& tokens) const;
-  // 1/τ of a target [1]: exp(logit_scale) clamped to 100, or the constant.
+  // 1/τ of a target [1]: exp(logit_scale), at most 100, or the constant.
   Var inverse_temperature(int target) const;
+  // After an update: a learnable logit_scale beyond its limit is put just below it, as CLIP's training does. Left there
+  // it would get no gradient any more.
+  void bound_temperature();
 
   const Config& config() const { return config_; }
   nn::Registry& registry() { return *registry_; }

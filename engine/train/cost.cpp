@@ -38,7 +38,7 @@ class Counter {
   Counter(const models::Config& config, const CostOptions& o)
       : config_(config),
         batch_(static_cast<double>(o.batch)),
-        ranks_(o.ranks),
+        ranks_(o.ranks > 1),
         ema_(o.ema),
         model_(config, std::nullopt, kMeta) {
     context_.training = true;

@@ -24,8 +24,8 @@ struct CostOptions {
   bool activation_checkpointing = false;
   bool features = false;  // the frozen encoder's cached features are read instead of niche images
   DType compute = DType::f32;
-  bool ranks = false;  // more than one: gradients lie in buckets, and a step holds one beside those it waits for
-  bool ema = false;    // averaged weights are kept
+  std::int64_t ranks = 1;  // more than one: gradients lie in buckets, and a step holds one beside those it waits for
+  bool ema = false;        // averaged weights are kept
 };
 
 struct StepCost {

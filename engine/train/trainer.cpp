@@ -89,6 +89,7 @@ void Trainer::run(double clip_norm, StepReport& times) {
   sync_.finish();
   const Stopwatch optimizer_time;
   optimizer_.update(clip_norm);
+  model_.bound_temperature();
   times.forward_s = took.forward_s;
   times.backward_s = took.backward_s;
   times.optimizer_s = optimizer_time.seconds();

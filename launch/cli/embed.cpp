@@ -1,4 +1,5 @@
 // embed: checkpoint and pack -> an .h5ad that scanpy opens.
+#include <algorithm>
 #include <iostream>
 
 #include "data/write_h5ad/write_h5ad.h"
@@ -18,6 +19,15 @@ namespace {
 // obsm keys, by models::Embedding.
 constexpr const char* kKeys[models::kEmbeddings] = {"X_spot_image", "X_spot_gene", "X_niche_image",
                                                     "X_niche_gene", "X_spotniche", "X_spotniche_niche"};
+
+// The number that all slides share, or one for each in the order of uns["slides"].
+data::H5ad::Fact of_slides(const data::PackSet& packs, double data::PackSlide::*member) {
+  std::vector<double> all;
+  for (std::size_t p = 0; p < packs.packs(); ++p)
+    for (const data::PackSlide& s : packs.pack(p).slides()) all.push_back(s.*member);
+  if (std::all_of(all.begin(), all.end(), [&](double v) { return v == all[0]; })) return all[0];
+  return all;
+}
 
 data::H5ad assemble(const LoadedModel& loaded, const data::PackSet& packs, eval::Embeddings&& z,
                     const std::string& precision, const char* weights) {
@@ -58,9 +68,13 @@ data::H5ad assemble(const LoadedModel& loaded, const data::PackSet& packs, eval:
   uns["checkpoint"] = loaded.folder;
   uns["checkpoint_sha256"] = loaded.checksum;
   uns["spot_window_um"] = h.spot_window_um;
-  uns["niche_window_um"] = packs.pack(0).slides().front().niche_window_um;
-  uns["niche_radius_um"] = packs.pack(0).slides().front().niche_radius_um;
-  uns["um_per_px"] = packs.pack(0).slides().front().um_per_px;
+  std::vector<std::string> slides;
+  for (std::size_t p = 0; p < packs.packs(); ++p)
+    for (const data::PackSlide& s : packs.pack(p).slides()) slides.push_back(s.name);
+  uns["slides"] = slides;
+  uns["niche_window_um"] = of_slides(packs, &data::PackSlide::niche_window_um);
+  uns["niche_radius_um"] = of_slides(packs, &data::PackSlide::niche_radius_um);
+  uns["um_per_px"] = of_slides(packs, &data::PackSlide::um_per_px);
   uns["weights"] = std::string(weights);
   uns["precision"] = precision;
   for (const auto& [name, value] : input_facts(packs)) uns[name] = value;

@@ -128,6 +128,7 @@ void export_model(const ExportOptions& o, Part part, const std::string& names) {
   for (const Source& s : facts.sources)
     about["sources"].push_back(
         {{"option", s.option}, {"source", s.file}, {"checksum", s.checksum}, {"made_from", s.made_from}});
+  if (!o.leave_out.empty()) about["left_out"] = o.leave_out;
   if (!facts.checksum.empty()) about["checksum"] = facts.checksum;
   write_model_folder(o.output, tensors,
                      names == "spotniche" ? config_json : encoder_config(part, facts.config, facts.layer_scale, has_fc),

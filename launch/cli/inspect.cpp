@@ -19,7 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kKnown = "a pack, an .h5ad, a .safetensors file, a checkpoint folder or a run directory";
+constexpr const char* kKnown =
+    "a pack, an .h5ad, a .safetensors file, a checkpoint folder, a folder of import or "
+    "export, or a run directory";
 
 Faults inspect_one(const std::string& path, bool verify, std::ostream& out) {
   if (!fs::exists(path)) fail_data("inspect", "expected {} at '{}', got no such file", kKnown, path);
@@ -27,6 +29,7 @@ Faults inspect_one(const std::string& path, bool verify, std::ostream& out) {
     if (fs::exists(fs::path(path) / "state.json")) return inspect_checkpoint(path, verify, out);
     if (fs::exists(fs::path(path) / "checkpoints") || fs::exists(fs::path(path) / "metrics.jsonl"))
       return inspect_run(path, verify, out);
+    if (fs::exists(fs::path(path) / "config.json")) return inspect_folder(path, verify, out);
     fail_data("inspect", "expected {}, got a folder without state.json or checkpoints: '{}'", kKnown, path);
   }
   char head[9] = "";
@@ -49,7 +52,7 @@ std::vector<std::string> take_files(const std::vector<std::string>& args, std::v
   for (std::size_t i = 0; i < args.size(); ++i) {
     const bool value_of_key =
         i > 0 && (args[i - 1] == "--config" || args[i - 1] == "--model" || args[i - 1] == "--batch" ||
-                  args[i - 1] == "--precision" || args[i - 1] == "--against");
+                  args[i - 1] == "--precision" || args[i - 1] == "--ranks" || args[i - 1] == "--against");
     if (!args[i].empty() && args[i][0] != '-' && !value_of_key)
       files.push_back(args[i]);
     else
@@ -64,9 +67,7 @@ int run_inspect(dist::Comm& world, const std::vector<std::string>& args) {
   std::vector<std::string> files;
   bool verify = false;
   const auto keys = take_files(args, files);
-  Options options("inspect",
-                  "FILE...: what is in files of ours. FILE is a pack, an .h5ad, a .safetensors file, a checkpoint "
-                  "folder or a run directory.");
+  Options options("inspect", std::string("FILE...: what is in files of ours. FILE is ") + kKnown + ".");
   std::string model;
   bool json = false;
   train::CostOptions cost;
@@ -75,7 +76,7 @@ int run_inspect(dist::Comm& world, const std::vector<std::string>& args) {
               "FLOPs a pair and the memory of a step");
   options.add("batch", &cost.batch, "with --model: pairs of one rank");
   options.add("activation-checkpointing", &cost.activation_checkpointing, "with --model: as of pretrain");
-  options.add("ranks", &cost.ranks, "with --model: as one of several ranks (gradient buckets)");
+  options.add("ranks", &cost.ranks, "with --model: as one of so many ranks (gradient buckets)");
   options.add("ema", &cost.ema, "with --model: with averaged weights, as pretrain --ema-decay");
   options.add("features", &cost.features, "with --model: cached features instead of the frozen encoder's niche images");
   std::string precision = "fp32";
@@ -91,6 +92,7 @@ int run_inspect(dist::Comm& world, const std::vector<std::string>& args) {
   if (!options.parse(keys, std::cout)) return exit_ok;
   if (!model.empty()) {
     cost.compute = precision == "bf16" ? DType::bf16 : DType::f32;
+    if (cost.ranks < 1) fail_usage("inspect", "--ranks: expected at least 1, got {}", cost.ranks);
     if (cost.batch < 2) fail_usage("inspect", "--batch: expected at least 2, got {}", cost.batch);
     if (world.rank() == 0) inspect_model(model, cost, json, std::cout);
     if (files.empty()) return exit_ok;

@@ -18,6 +18,8 @@ Faults inspect_h5ad(const std::string& path, bool verify, std::ostream& out);
 Faults compare_h5ad(const std::string& path, const std::string& other, std::ostream& out);
 Faults inspect_safetensors(const std::string& path, bool verify, std::ostream& out);
 Faults inspect_checkpoint(const std::string& folder, bool verify, std::ostream& out);
+// Of import or export.
+Faults inspect_folder(const std::string& folder, bool verify, std::ostream& out);
 // A .cfg of configs/model, a checkpoint folder or a config.json: parts, FLOPs, memory; as a table or one JSON object.
 void inspect_model(const std::string& path, const train::CostOptions& options, bool json, std::ostream& out);
 Faults inspect_run(const std::string& folder, bool verify, std::ostream& out);

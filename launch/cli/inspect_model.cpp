@@ -76,7 +76,7 @@ void inspect_model(const std::string& path, const train::CostOptions& options, b
   line(cost.total);
   fmt::print(out, "  memory of a training step, {} pairs on a rank{}:\n", options.batch,
              std::string(options.activation_checkpointing ? ", activation checkpointing" : "") +
-                 (options.ranks ? ", several ranks" : ""));
+                 (options.ranks > 1 ? fmt::format(", one of {} ranks", options.ranks) : ""));
   const auto amount = [&](const char* what, double bytes) {
     fmt::print(out, "    {:<24} {:>14}\n", what, mebibytes(bytes));
   };

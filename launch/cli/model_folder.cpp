@@ -12,12 +12,11 @@ namespace spn::cli {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr const char* kMark = "spotniche_folder";
 const std::set<std::string> kFiles = {"model.safetensors", "config.json", "README.md"};
 
 bool is_marked(const fs::path& folder) {
   try {
-    return nlohmann::json::parse(ckpt::read_text((folder / "config.json").string())).contains(kMark);
+    return nlohmann::json::parse(ckpt::read_text((folder / "config.json").string())).contains(kFolderMark);
   } catch (const std::exception&) {
     return false;  // unreadable: not known as ours
   }
@@ -55,7 +54,7 @@ void write_model_folder(const std::string& folder, const std::vector<ckpt::Named
                         const std::string& config_json, const nlohmann::json& about, const std::string& readme) {
   const std::string final = plain(folder), aside = final + ".spotniche-tmp";
   auto config = nlohmann::ordered_json::parse(config_json);
-  config[kMark] = about;
+  config[kFolderMark] = about;
   std::error_code error;
   fs::create_directories(ckpt::parent_of(final), error);
   ckpt::remove_folder(aside);  // of one that was killed

@@ -12,11 +12,14 @@
 
 namespace spn::cli {
 
+// The key of config.json by which such a folder is known as ours; its value tells what it was made of.
+inline constexpr const char* kFolderMark = "spotniche_folder";
+
 // Usage error unless the name is free, an empty folder, or a folder of an earlier import or export with nothing else in
 // it: what others wrote is not replaced.
 void require_replaceable(const std::string& command, const std::string& folder);
 
-// Written aside, synced, renamed. config_json gets "spotniche_folder" = about, by which the folder is known as ours.
+// Written aside, synced, renamed. config_json gets kFolderMark = about.
 // readme empty: none.
 void write_model_folder(const std::string& folder, const std::vector<ckpt::NamedTensor>& tensors,
                         const std::string& config_json, const nlohmann::json& about, const std::string& readme);

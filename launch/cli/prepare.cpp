@@ -39,7 +39,7 @@ void print_report(const data::PrepareReport& report, const data::PrepareOptions&
     note(d.outside_image, "spots dropped: centre outside the image");
     note(d.empty_spots, "spots dropped: no counts");
     note(d.duplicate_genes, "gene columns added to an earlier one of the same gene");
-    note(d.nan_counts, "empty or NaN counts read as 0");
+    note(d.empty_counts, "empty counts read as 0");
     note(s.padded_spot, "spot windows leave the image: padded with the background");
     note(s.padded_niche, "niche windows leave the image: padded with the background");
     all.only_in_coordinates += d.only_in_coordinates;

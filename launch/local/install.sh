@@ -81,7 +81,8 @@ launch/local/requirements.txt there, or unset it and .venv is made"
     if [ "$want" != "$have" ]; then
       rm -rf .venv
       step .logs/venv.log "Python environment .venv" python3 -m venv .venv
-      step .logs/pip.log "Python packages" .venv/bin/python -m pip install --quiet --no-input \
+      # --no-compile: what is imported is compiled then, and that is a small part
+      step .logs/pip.log "Python packages" .venv/bin/python -m pip install --quiet --no-input --no-compile \
         --disable-pip-version-check -r launch/local/requirements.txt
       echo "$want" >.venv/.made-from
     fi

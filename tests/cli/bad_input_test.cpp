@@ -77,14 +77,16 @@ TEST(BadInput, TruncatedCounts) {
   d.expect_nothing_left();
 }
 
-TEST(BadInput, NegativeCount) {
-  const Damaged d;
-  auto lines = lines_of(d.count);
-  const auto comma = lines[3].find(',');
-  lines[3] = lines[3].substr(0, comma + 1) + "-2" + lines[3].substr(lines[3].find(',', comma + 1));
-  write_lines(d.count, lines);
-  expect(d.prepare(), 3, {base(d.count), "-2"});
-  d.expect_nothing_left();
+TEST(BadInput, CountsThatAreNone) {
+  for (const std::string bad : {"-2", "NaN", "inf"}) {
+    const Damaged d;
+    auto lines = lines_of(d.count);
+    const auto comma = lines[3].find(',');
+    lines[3] = lines[3].substr(0, comma + 1) + bad + lines[3].substr(lines[3].find(',', comma + 1));
+    write_lines(d.count, lines);
+    expect(d.prepare(), 3, {base(d.count), "row 4", bad});
+    d.expect_nothing_left();
+  }
 }
 
 TEST(BadInput, TextForANumber) {

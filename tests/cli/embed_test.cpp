@@ -47,6 +47,30 @@ TEST(Embed, OpensInScanpyWithNeighbours) {
   EXPECT_EQ(std::system((python + " -W ignore -c \"" + script + "\" '" + (folder / "a.h5ad") + "'").c_str()), 0);
 }
 
+// Slides of other scales in one file: what they do not share is told for each. On two ranks, as on one.
+TEST(Embed, TellsWhatEachSlideIs) {
+  SPN_FIND_PYTHON(python, "anndata, h5py, numpy");
+  const test::TempFolder folder;
+  for (const int ranks : {1, 2}) {
+    const auto ran = run_binary("embed --checkpoint '" + trained() + "' --pack '" + made_data().train_pack + "' '" +
+                                    made_data().held_out_pack + "' --output '" + (folder / std::to_string(ranks)) + "'",
+                                on_ranks(ranks));
+    ASSERT_EQ(ran.status, 0) << ran.text;
+  }
+  const std::string script =
+      "import anndata, h5py, numpy as np, sys; a, b = (anndata.read_h5ad(p) for p in sys.argv[1:3]); "
+      "packs = [h5py.File(p)['slides'] for p in sys.argv[3:]]; u = a.uns['spotniche']; "
+      "all = lambda k: np.concatenate([p[k][:] for p in packs]); "
+      "assert list(u['slides']) == [n.decode() for n in all('name')]; "
+      "assert np.array_equal(u['um_per_px'], all('um_per_px')) and len(set(u['um_per_px'])) > 1; "
+      "assert u['niche_window_um'] == all('niche_window_um')[0]; "
+      "[np.testing.assert_allclose(a.obsm[k], b.obsm[k], atol=1e-6) for k in a.obsm]";
+  EXPECT_EQ(std::system((python + " -W ignore -c \"" + script + "\" '" + (folder / "1") + "' '" + (folder / "2") +
+                         "' '" + made_data().train_pack + "' '" + made_data().held_out_pack + "'")
+                            .c_str()),
+            0);
+}
+
 TEST(Embed, EqualsPyTorchWithTheSameWeights) {
   SPN_FIND_PYTHON(python, "anndata, h5py");
   if (std::system((python + " -c 'import torch' 2>/dev/null").c_str()) != 0)

@@ -264,6 +264,27 @@ TEST(Export, RefusesWhatCannotBe) {
   refused("export --checkpoint '" + (folder / "damaged") + "'", 3, "longer than it was written");
 }
 
+TEST(Export, InspectKnowsTheFolders) {
+  const test::TempFolder folder;
+  run("export --checkpoint '" + trained() + "' --output '" + (folder / "model") + "'");
+  run("export --checkpoint '" + trained() + "' --part niche_image --output '" + (folder / "vit") + "'");
+  run("export --checkpoint '" + trained() + "' --leave-out 'niche_image.*' --output '" + (folder / "less") + "'");
+  const auto all = "'" + (folder / "model") + "' '" + (folder / "vit") + "' '" + (folder / "less") + "'";
+  const auto ran = run_binary("inspect --verify " + all);
+  EXPECT_EQ(ran.status, 0) << ran.text;
+  for (const char* word : {"a model folder", "timm", "niche_image.*", "verified    whole"})
+    EXPECT_NE(ran.text.find(word), std::string::npos) << word << "\n" << ran.text;
+
+  Named tensors = test::read_weights(folder / "model");
+  tensors.erase("heads.spot.0.bias");
+  tensors["heads.spot.9.bias"] = Tensor::zeros({3});
+  write(folder / "model/model.safetensors", tensors);
+  const auto damaged = run_binary("inspect --verify '" + (folder / "model") + "'");
+  EXPECT_EQ(damaged.status, 3) << damaged.text;
+  for (const char* word : {"heads.spot.9.bias", "lacks 1 tensors", "heads.spot.0.bias"})
+    EXPECT_NE(damaged.text.find(word), std::string::npos) << word << "\n" << damaged.text;
+}
+
 TEST(Export, PythonFindsEveryNameAndShape) {
   SPN_FIND_PYTHON(python, "safetensors, numpy");
   const test::TempFolder folder;

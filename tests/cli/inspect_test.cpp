@@ -1,5 +1,6 @@
 // spotniche inspect: what it prints and its exit status for each kind of file, whole and damaged.
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <cmath>
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include "engine/core/check.h"
 #include "tests/support/made_pack.h"
 #include "tests/support/made_snapshot.h"
+#include "tests/support/paths.h"
 #include "tests/support/run_binary.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
@@ -147,6 +149,19 @@ TEST(Inspect, SeveralFilesAndOneIsBad) {
                             "' '" + (folder / "a.h5") + "'";
   expect_says(test::run_binary("inspect " + files), exit_data,
               {"no such file", "got something else", "folder without state.json", "13 in 2 slides"});
+}
+
+TEST(Inspect, Model) {
+  const std::string tiny = std::string(SPN_SOURCE_DIR) + "/configs/model/tiny.cfg";
+  expect_says(test::run_binary("inspect --model '" + tiny + "' --batch 4 --ranks 2"), 0,
+              {"4,062,720", "niche_image", "366,480", "4 pairs on a rank, one of 2 ranks", "optimiser (AdamW)"});
+  const auto ran = test::run_binary("inspect --model '" + tiny + "' --batch 4 --json");
+  ASSERT_EQ(ran.status, 0) << ran.text;
+  const auto j = nlohmann::json::parse(ran.text.substr(ran.text.find('{')));
+  EXPECT_EQ(j["total"]["parameters"], 4062720);
+  EXPECT_NEAR(j["peak_bytes"].get<double>() / j["floor_bytes"].get<double>(), 1, 0.1);
+  expect_says(test::run_binary("inspect --model '" + tiny + "' --ranks 0"), 2, {"--ranks", "at least 1"});
+  expect_says(test::run_binary("inspect --model nowhere.cfg"), 2, {"nowhere.cfg"});
 }
 
 TEST(Inspect, Usage) {

@@ -21,7 +21,7 @@ GENERATOR = torch.Generator()
 
 def rand(*shape, scale=1.0, shift=0.0):
     """Normal float32 values, held as float64."""
-    return (torch.randn(*shape, generator=GENERATOR) * scale + shift).float().double()
+    return (torch.randn(shape, generator=GENERATOR) * scale + shift).float().double()
 
 
 def store(out, case, tensors):
@@ -177,6 +177,29 @@ def elementwise():
     for name, f in {"add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div}.items():
         case(out, name, f, {"a": rand(3, 5), "b": rand(3, 5) + 3})
         case(out, f"{name}_broadcast", f, {"a": rand(2, 3, 1, 5), "b": rand(3, 4, 1) + 3})
+    case(out, "sigmoid", torch.sigmoid, {"x": rand(4, 9, scale=4.0)})
+    case(out, "square", torch.square, {"x": rand(4, 9)})
+    case(out, "neg", torch.neg, {"x": rand(4, 9)})
+    case(out, "affine", lambda x: 2.5 * x - 0.75, {"x": rand(4, 9)})
+    case(out, "clamp", lambda x: x.clamp(max=0.5), {"x": rand(4, 9)})
+    return out
+
+
+def reduce():
+    out = {}
+    for name, f in {"sum": torch.sum, "mean": torch.mean}.items():
+        case(out, f"{name}_all", f, {"x": rand(3, 5, 7)})
+        case(out, f"{name}_first", lambda x: f(x, 0), {"x": rand(33, 5)})
+        case(out, f"{name}_outer", lambda x: f(x, (0, 2)), {"x": rand(4, 3, 9)})
+        case(out, f"{name}_last_kept", lambda x: f(x, -1, keepdim=True), {"x": rand(2, 3, 129)})
+    return out
+
+
+def index():
+    out = {}
+    for name, shape, rows in [("rows", (5, 7), 9), ("tokens", (6, 2, 3), 4), ("one", (1, 5), 3)]:
+        taken = torch.randint(shape[0], (rows,), generator=GENERATOR)
+        case(out, name, lambda x, index: x.index_select(0, index), {"x": rand(*shape)}, {"index": taken})
     return out
 
 
@@ -278,7 +301,7 @@ def st_align():
 
 
 FAMILIES = (linear, conv2d, conv1d, pooling, batch_norm, layer_norm, softmax, attention, elementwise, l2_normalise,
-            cross_entropy, contrastive, image, st_align)
+            cross_entropy, contrastive, image, st_align, reduce, index)  # in this order: it seeds them
 
 
 def main():

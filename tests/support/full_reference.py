@@ -11,10 +11,13 @@ gradients as one vector. err_bf16.: the same of its bf16 autocast.
 import copy
 import os
 import sys
+from contextlib import nullcontext
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import torch_st_align as twin  # noqa: E402
@@ -58,6 +61,25 @@ def same_as_the_libraries(part, module, image):
     return {k: v for k, v in module.state_dict().items()}
 
 
+class Bf16Products(TorchDispatchMode):
+    """Products of bf16 numbers as processors with bf16 instructions take them: summed in fp32, rounded once. Without such
+    instructions PyTorch's own bf16 products on a CPU are a hundred times slower, too slow for a ViT-L."""
+    NAMES = ("mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward",
+             "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        half = any(isinstance(a, torch.Tensor) and a.dtype == torch.bfloat16 for a in args)
+        if not half or func.overloadpacket.__name__ not in self.NAMES:
+            return func(*args, **kwargs)
+        wide = tree_map(lambda a: a.float() if isinstance(a, torch.Tensor) and a.dtype == torch.bfloat16 else a, args)
+        back = lambda a: a.bfloat16() if isinstance(a, torch.Tensor) and a.dtype == torch.float32 else a  # noqa: E731
+        result = func(*wide, **kwargs)
+        if func.overloadpacket.__name__ == "_scaled_dot_product_flash_attention_for_cpu":
+            return back(result[0]), result[1]  # the logsumexp is fp32
+        return tree_map(back, result)
+
+
 def run(module, inputs, seed, train):
     module.train(train)
     for p in module.parameters():
@@ -79,7 +101,7 @@ def part_reference(name, module, inputs, out):
         half = dtype == torch.bfloat16  # fp32 weights under autocast, as ours
         module.to(torch.float32 if half else dtype).load_state_dict(weights)
         args = [x.to(torch.float32 if half else dtype) for x in inputs]
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half), Bf16Products() if half else nullcontext():
             r = {f"{name}.out.eval": run(module, args, None, False)}
             seed = out.setdefault(f"{name}.seed", torch.randn(r[f"{name}.out.eval"].shape))
             r[f"{name}.out.train"] = run(module, args, seed.to(args[0].dtype), True)

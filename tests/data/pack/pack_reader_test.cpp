@@ -89,6 +89,26 @@ TEST(PackReader, FingerprintFollowsTheContent) {
   EXPECT_NE(write("c.h5", other), first);
   EXPECT_NE(write("d.h5", test::plan_pack({13, 5, 7})), first);
   EXPECT_NE(write("e.h5", test::plan_pack({13, 4, 8}, GeneType::f16)), first);
+
+  // values that somebody changed afterwards, in any row
+  const auto changed = [&](const std::function<void(h5::File&)>& change) {
+    std::filesystem::copy_file(folder / "a.h5", folder / "f.h5", std::filesystem::copy_options::overwrite_existing);
+    h5::File file = h5::File::open_to_write(folder / "f.h5");
+    change(file);
+    file.close();
+    return PackReader(folder / "f.h5").fingerprint();
+  };
+  const auto rows = test::made_rows(plan(), 7, 1);
+  auto genes = rows.niche_gene;
+  genes[2] += 1;
+  auto image = rows.spot_image;
+  image.back() ^= 1;
+  auto xy = rows.xy;
+  xy[1] += 0.5;
+  EXPECT_NE(changed([&](auto& f) { f.write_rows("/spots/niche_gene", h5::Type::f32, genes.data(), 7, 1); }), first);
+  EXPECT_NE(changed([&](auto& f) { f.write_rows("/spots/spot_image", h5::Type::u8, image.data(), 7, 1); }), first);
+  EXPECT_NE(changed([&](auto& f) { f.write_rows("/spots/xy", h5::Type::f64, xy.data(), 7, 1); }), first);
+  EXPECT_EQ(changed([](auto&) {}), first);
 }
 
 TEST(PackReader, NoFileNoHdf5NoPack) {

@@ -102,14 +102,14 @@ TEST(Stimage, DuplicateGenesAreSummedAndClonesStay) {
   for (std::size_t i = 1; i < 6; ++i) EXPECT_LT(s.counts.column[i - 1], s.counts.column[i]);
 }
 
-TEST(Stimage, NanIsZeroAndCountedOtherCellsAreRefusedByPlace) {
+TEST(Stimage, EmptyIsZeroAndCountedOtherCellsAreRefusedByPlace) {
   Layout l;
-  l.counts = ",G1,G2,G3\n1x1,NaN,,2.0\n1x2,1e1,nan,0\n2x1,1,0,0\n2x2,1,0,0\n";
+  l.counts = ",G1,G2,G3\n1x1,,,2.0\n1x2,1e1,,0\n2x1,1,0,0\n2x2,1,0,0\n";
   const Slide s = l.read();
-  EXPECT_EQ(s.dropped.nan_counts, 3);
+  EXPECT_EQ(s.dropped.empty_counts, 3);
   EXPECT_EQ(row(s, 0), (Row{{"G3", 2}}));
   EXPECT_EQ(row(s, 1), (Row{{"G1", 10}}));
-  for (const char* bad : {"-1", "x", "inf", "1;2"}) {
+  for (const char* bad : {"-1", "x", "inf", "1;2", "NaN", "nan", "NA"}) {
     l.counts = std::string(",G1,G2\n1x1,1,0\n1x2,1,") + bad + "\n2x1,1,1\n";
     const std::string what = l.refusal();
     EXPECT_TRUE(has(what, "_count.csv, row 3, column 3") && has(what, "'G2'") && has(what, bad)) << what;

@@ -90,6 +90,7 @@ TEST(Prepare, TheSamePackOnAnyNumberOfRanks) {
   EXPECT_EQ(a.read_names(), b.read_names());
   EXPECT_EQ(a.read_xy(), b.read_xy());
   EXPECT_EQ(a.read_clusters(), b.read_clusters());
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(a.slides().at(i).cluster_names, b.slides().at(i).cluster_names);
   ASSERT_EQ(a.header().spots, 55);
   const auto read = [](const PackReader& pack, std::int64_t row) {
     PackRows r;

@@ -1,0 +1,41 @@
+// A learnable temperature at its limit: 1/τ never passes 100, and comes back from there when the loss wants it lower.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "engine/train/trainer.h"
+#include "tests/support/tiny_batch.h"
+
+namespace spn::train {
+namespace {
+
+using test::kBatch, test::make_batch, test::tiny;
+
+TEST(Temperature, StopsAtItsLimitAndComesBack) {
+  models::Config c = tiny();
+  c.learnable_temperature = true;
+  c.temperature = 1.0 / 150;  // as weights from elsewhere may have it: beyond the limit
+  models::StAlign model(c, 3);
+  const auto optimizer = optim::make_adamw(optim::make_items(model.registry().trainable()));
+  const auto self = dist::make_self();
+  Trainer trainer(model, *optimizer, *self, {}, kBatch);
+  const auto scales = [&] {
+    std::vector<double> out;
+    for (const auto& e : model.registry().entries())
+      if (e.name.rfind("logit_scale.", 0) == 0) out.push_back(std::exp(e.value().item()));
+    return out;
+  };
+  trainer.step(make_batch(c, 0), {1e-2, 0, 1.0});
+  ASSERT_EQ(scales().size(), 3U);
+  for (const double s : scales()) {
+    EXPECT_LE(s, 100.0);
+    EXPECT_GT(s, 95.0);
+  }
+  for (int t = 0; t < 3; ++t) EXPECT_NEAR(model.inverse_temperature(t).value().item(), scales()[t], 1e-4);
+  // random pairs: every similarity weighs 100 times, so the loss falls fastest by a lower scale
+  for (std::int64_t s = 1; s < 5; ++s) trainer.step(make_batch(c, s), {1e-2, 0, 1.0});
+  for (const double s : scales()) EXPECT_LT(s, 98.0);
+}
+
+}  // namespace
+}  // namespace spn::train
