@@ -4,9 +4,10 @@
 namespace spn::kernels {
 
 std::span<const Ladder> ladders() {
-  static const Ladder all[] = {kLayerNormFwdLadder,   kLayerNormBwdLadder,   kAdamWLadder,
-                               kBatchNormStatsLadder, kBatchNormApplyLadder, kContrastiveFwdLadder,
-                               kContrastiveBwdLadder};
+  static const Ladder all[] = {kLayerNormFwdLadder,   kLayerNormBwdLadder,   kAttentionFwdLadder,
+                               kAttentionBwdLadder,   kImageEmbedLadder,     kAdamWLadder,
+                               kAdamWCopyLadder,      kBatchNormStatsLadder, kBatchNormApplyLadder,
+                               kContrastiveFwdLadder, kContrastiveBwdLadder};
   return all;
 }
 

@@ -25,7 +25,12 @@ using kernels::Table;
 // On the CPU; drawn by all threads, for the large sizes of a GPU.
 Tensor host_values(const Operand& o, std::uint64_t stream) {
   if (o.use == Operand::Use::out) return Tensor::full(o.shape, std::numeric_limits<double>::quiet_NaN(), o.dtype);
-  if (!o.values.empty()) return Tensor::from(o.values, o.shape).to(o.dtype);
+  if (!o.values.empty()) {
+    const Tensor t = Tensor::empty(o.shape, DType::f64);
+    const std::size_t n = static_cast<std::size_t>(t.numel());
+    for (std::size_t i = 0; i < n; ++i) t.data<double>()[i] = o.values[i % o.values.size()];
+    return t.to(o.dtype);
+  }
   const Tensor t = Tensor::empty(o.shape);
   auto* v = t.data<float>();
   constexpr std::int64_t kPart = 16384, kABlock = 4;  // a block of the stream is four values
@@ -58,7 +63,7 @@ class Problem {
   }
   void fill() const {
     for (std::size_t i = 0; i < tensors_.size(); ++i)
-      if (operands_[i].use != Operand::Use::in) tensors_[i].copy_from(start_[i]);
+      if (is_written(operands_[i])) tensors_[i].copy_from(start_[i]);
   }
   kernels::Views views() const { return views_; }
 
@@ -67,7 +72,7 @@ class Problem {
   double worst_against(const Problem& want) const {
     double worst = 0;
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      if (operands_[i].use == Operand::Use::in) continue;
+      if (!is_written(operands_[i])) continue;
       const double walk = std::sqrt(static_cast<double>(operands_[i].terms));
       const bool half = tensors_[i].dtype() == DType::bf16;
       const double relative = half ? 1.6e-2 : 4e-6 * walk, absolute = half ? 8e-3 : 1e-6 * walk;

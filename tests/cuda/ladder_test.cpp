@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "kernels/ladder/adamw.h"
 #include "tests/cuda/twin.h"
 
 namespace spn::kernels {
@@ -12,6 +13,12 @@ using Use = Operand::Use;
 
 class CudaLadder : public test::Twin {
  protected:
+  static Tensor given(const Operand& o) {
+    std::vector<double> v;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(o.shape.numel()); ++i)
+      v.push_back(o.values[i % o.values.size()]);
+    return Tensor::from(v, o.shape);
+  }
   static std::vector<Tensor> make(const std::vector<Operand>& operands, Device device) {
     std::vector<Tensor> t;
     for (std::size_t i = 0; i < operands.size(); ++i) {
@@ -19,7 +26,7 @@ class CudaLadder : public test::Twin {
       if (o.use == Use::out)
         t.push_back(poisoned({.shape = o.shape, .dtype = o.dtype}, device));
       else if (!o.values.empty())
-        t.push_back(Tensor::from(o.values, o.shape).to(o.dtype).to(device));
+        t.push_back(given(o).to(o.dtype).to(device));
       else
         t.push_back(test::random(o.shape, i, o.dtype, o.low, o.high).to(device));
     }
@@ -46,7 +53,7 @@ TEST_F(CudaLadder, EveryRungIsRight) {
           test::use_order(order);
           const std::vector<Tensor> got = after(operands, test::kGpu, rung.run);
           for (std::size_t i = 0; i < operands.size(); ++i) {
-            const bool written = operands[i].use != Use::in;
+            const bool written = is_written(operands[i]);
             EXPECT_TRUE(
                 test::close(got[i].to(Device{}), want[i],
                             written ? test::tolerance(operands[i].worked, operands[i].terms) : test::Tolerance{0, 0}))
@@ -66,8 +73,35 @@ TEST_F(CudaLadder, NamesAreUnique) {
 TEST_F(CudaLadder, BytesCountWhatIsReadAndWrittenTwice) {
   const Operand operands[] = {{.use = Use::in, .dtype = DType::bf16, .shape = {3}, .values = {}},
                               {.use = Use::out, .dtype = DType::f32, .shape = {5}, .values = {}},
-                              {.use = Use::in_out, .dtype = DType::f64, .shape = {7}, .values = {}}};
+                              {.use = Use::in_out, .dtype = DType::f64, .shape = {7}, .values = {}},
+                              {.use = Use::spare, .dtype = DType::f64, .shape = {9}, .values = {}}};
   EXPECT_EQ(least_bytes(operands), 3 * 2 + 5 * 4 + 2 * 7 * 8);
+}
+
+// As the model has them: every element once, and the proportions of large and small.
+TEST_F(CudaLadder, AdamWHasTheModelsParameters) {
+  std::int64_t count = 0, elements = 0;
+  for (const SizeCount& s : kModelSizes) {
+    count += s.count;
+    elements += s.count * s.elements;
+  }
+  EXPECT_EQ(count, 323);
+  EXPECT_EQ(elements, kModelParameters);
+  for (const std::int64_t n : {std::int64_t{1}, std::int64_t{5000}, std::int64_t{1} << 26}) {
+    std::int64_t at = 0, most = 0, parts = 0;
+    over_parameters(n, [&](std::int64_t begin, std::int64_t end) {
+      EXPECT_EQ(begin, at);
+      EXPECT_GT(end, begin);
+      at = end;
+      most = std::max(most, end - begin);
+      ++parts;
+    });
+    EXPECT_EQ(at, n);
+    if (n > 1000000) {
+      EXPECT_GT(parts, 315);
+      EXPECT_NEAR(static_cast<double>(most) / static_cast<double>(n), 8388608.0 / kModelParameters, 1e-6);
+    }
+  }
 }
 
 }  // namespace

@@ -273,6 +273,8 @@ class Course(unittest.TestCase):
                          {"loss", "step32", "step224", "vit"})
         self.assertEqual(ran.stdout.splitlines()[-1],
                          f"{j['passed']} passed, {j['failed']} failed, {j['skipped']} skipped")
+        self.assertNotIn("ladders", status)  # every kernel of the table has a figure
+        self.assertEqual({f["row"] for f in j["figures"]} & set(report.KERNELS), set(report.KERNELS))
         if (BUILD / "test_cuda_emulated").exists():
             self.assertEqual(status["tests"], "passed")
 

@@ -1,0 +1,96 @@
+// Rungs of attention over 8 tokens: a thread a row of queries or keys, which reads its head on its own.
+#include "kernels/cuda/device/base.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/ladder/ladder.h"
+
+namespace spn::kernels {
+namespace {
+
+using namespace cuda;
+
+constexpr int kTokens = 8, kWidth = 64;
+constexpr float kScale = 0.125F;
+
+__device__ inline float dot_of(const bf16* a, const bf16* b) {
+  float s = 0;
+  for (int d = 0; d < kWidth; ++d) s += load(a[d]) * load(b[d]);
+  return s;
+}
+
+// Row i of n: of a query, whose keys are the rows of the same head.
+__global__ void query_rows(const bf16* q, const bf16* k, const bf16* v, bf16* o, float* lse, std::int64_t n) {
+  for (std::int64_t i = global_thread(); i < n; i += all_threads()) {
+    const std::int64_t first = i / kTokens * kTokens;
+    float weight[kTokens], top = -1e30F, sum = 0;
+    for (int j = 0; j < kTokens; ++j) {
+      weight[j] = kScale * dot_of(q + i * kWidth, k + (first + j) * kWidth);
+      top = weight[j] > top ? weight[j] : top;
+    }
+    for (float& w : weight) sum += w = std::exp(w - top);
+    lse[i] = top + std::log(sum);
+    for (int d = 0; d < kWidth; ++d) {
+      float s = 0;
+      for (int j = 0; j < kTokens; ++j) s += weight[j] / sum * load(v[(first + j) * kWidth + d]);
+      o[i * kWidth + d] = convert<bf16>(s);
+    }
+  }
+}
+
+struct Backward {
+  const bf16 *q, *k, *v, *o, *d_o;
+  const float* lse;
+  bf16 *dq, *dk, *dv;
+};
+// Weight of the pair (query i, key j) and the gradient of its scaled logit.
+__device__ inline void pair_of(const Backward& a, std::int64_t i, std::int64_t j, float& p, float& ds) {
+  p = std::exp(kScale * dot_of(a.q + i * kWidth, a.k + j * kWidth) - a.lse[i]);
+  ds = kScale * p * (dot_of(a.d_o + i * kWidth, a.v + j * kWidth) - dot_of(a.d_o + i * kWidth, a.o + i * kWidth));
+}
+// Row i as a query, then as a key.
+__global__ void rows_backward(Backward a, std::int64_t n) {
+  for (std::int64_t i = global_thread(); i < n; i += all_threads()) {
+    const std::int64_t first = i / kTokens * kTokens;
+    float p[kTokens], ds[kTokens];
+    for (int j = 0; j < kTokens; ++j) pair_of(a, i, first + j, p[j], ds[j]);
+    for (int d = 0; d < kWidth; ++d) {
+      float s = 0;
+      for (int j = 0; j < kTokens; ++j) s += ds[j] * load(a.k[(first + j) * kWidth + d]);
+      a.dq[i * kWidth + d] = convert<bf16>(s);
+    }
+    for (int j = 0; j < kTokens; ++j) pair_of(a, first + j, i, p[j], ds[j]);
+    for (int d = 0; d < kWidth; ++d) {
+      float k = 0, v = 0;
+      for (int j = 0; j < kTokens; ++j) {
+        k += ds[j] * load(a.q[(first + j) * kWidth + d]);
+        v += p[j] * load(a.d_o[(first + j) * kWidth + d]);
+      }
+      a.dk[i * kWidth + d] = convert<bf16>(k);
+      a.dv[i * kWidth + d] = convert<bf16>(v);
+    }
+  }
+}
+
+void thread_a_query(Views v) {
+  const std::int64_t n = v[4].numel();
+  launch(query_rows, grid_for(n), dim3(kBlock), 0, stream(), v[0].ptr<bf16>(), v[1].ptr<bf16>(), v[2].ptr<bf16>(),
+         v[3].ptr<bf16>(), v[4].ptr<float>(), n);
+}
+void thread_a_row(Views v) {
+  const std::int64_t n = v[4].numel();
+  const Backward a{v[0].ptr<bf16>(),  v[1].ptr<bf16>(), v[2].ptr<bf16>(), v[3].ptr<bf16>(), v[5].ptr<bf16>(),
+                   v[4].ptr<float>(), v[6].ptr<bf16>(), v[7].ptr<bf16>(), v[8].ptr<bf16>()};
+  launch(rows_backward, grid_for(n), dim3(kBlock), 0, stream(), a, n);
+}
+
+}  // namespace
+
+std::span<const Rung> attention_fwd_rungs() {
+  static const Rung rungs[] = {{"a thread a query", thread_a_query}};
+  return rungs;
+}
+std::span<const Rung> attention_bwd_rungs() {
+  static const Rung rungs[] = {{"a thread a row", thread_a_row}};
+  return rungs;
+}
+
+}  // namespace spn::kernels
