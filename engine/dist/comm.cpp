@@ -47,8 +47,8 @@ void share_failure(Comm& comm, std::string_view where, const std::exception_ptr&
   const auto notes = all_gather_strings(comm, note);
   if (mine) std::rethrow_exception(mine);
   const auto first = std::find_if(notes.begin(), notes.end(), [](const std::string& s) { return !s.empty(); });
-  throw Error(static_cast<ErrorKind>(first->at(0) - '0'), where,
-              fmt::format("rank {} failed: {}", first - notes.begin(), first->substr(1)));
+  throw RepeatedError(static_cast<ErrorKind>(first->at(0) - '0'), where,
+                      fmt::format("rank {} failed: {}", first - notes.begin(), first->substr(1)));
 }
 
 }  // namespace spn::dist

@@ -54,6 +54,16 @@ void require(bool ok, const char* key, const std::string& message) {
   if (!ok) fail_usage("model", "{}: {}", key, message);
 }
 
+// Every whole number is a size, a count or a divisor.
+struct AboveZero final : FieldVisitor {
+  void field(const char* key, std::int64_t& v, const char*) override {
+    require(v > 0, key, fmt::format("expected at least 1, got {}", v));
+  }
+  void field(const char*, double&, const char*) override {}
+  void field(const char*, bool&, const char*) override {}
+  void field(const char*, std::string&, const char*) override {}
+};
+
 }  // namespace
 
 std::vector<std::int64_t> Config::depths() const { return parse_list("resnet-depths", resnet_depths); }
@@ -94,9 +104,11 @@ void visit_fields(Config& c, FieldVisitor& v) {
 }
 
 void Config::validate() const {
-  require(tokens > 0 && genes % tokens == 0, "genes",
-          fmt::format("expected a multiple of tokens ({}), got {}", tokens, genes));
-  require(token_width > 0 && vit_width % token_width == 0, "vit-width",
+  Config sizes = *this;
+  AboveZero above_zero;
+  visit_fields(sizes, above_zero);
+  require(genes % tokens == 0, "genes", fmt::format("expected a multiple of tokens ({}), got {}", tokens, genes));
+  require(vit_width % token_width == 0, "vit-width",
           fmt::format("expected a multiple of token-width ({}), got {}", token_width, vit_width));
   require(token_width % fusion_heads == 0, "fusion-heads",
           fmt::format("expected a divisor of token-width ({}), got {}", token_width, fusion_heads));

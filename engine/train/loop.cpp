@@ -1,5 +1,7 @@
 #include "engine/train/loop.h"
 
+#include <nlohmann/json.hpp>
+
 #include <deque>
 #include <exception>
 #include <utility>
@@ -59,6 +61,20 @@ Metrics make_metrics(const StepReport& r, const Queued& b, const LoopOptions& o)
   return m;
 }
 
+// Shapes alone would let another number of heads, dropout or temperature through. Keys that an older checkpoint lacks
+// are taken as they are now.
+void require_same_model(const std::string& checkpoint, const std::string& saved, const models::Config& config) {
+  const auto then = nlohmann::json::parse(saved, nullptr, false);
+  if (!then.is_object()) fail_data("resume", "{}/config.json: expected a JSON object", checkpoint);
+  const auto now = nlohmann::json::parse(models::to_json(config));
+  for (const auto& [key, value] : now.items())
+    if (const auto was = then.find(key); was != then.end() && *was != value)
+      fail_usage("resume",
+                 "{} was trained with --{} {}, got {}; give it as it was (the run's config.cfg has it), or begin a run "
+                 "of its own: --init {} and another --output",
+                 checkpoint, key, was->dump(), value.dump(), checkpoint);
+}
+
 }  // namespace
 
 ckpt::State restore(const std::string& checkpoint, models::StAlign& model, optim::Optimizer& optimizer,
@@ -74,6 +90,7 @@ ckpt::State restore(const std::string& checkpoint, models::StAlign& model, optim
   if (s.global_batch != o.global_batch)
     fail_usage("resume", "{} was trained with --global-batch {}, got {}; the sample order would change", checkpoint,
                s.global_batch, o.global_batch);
+  require_same_model(checkpoint, loaded.config_json, model.config());
   model.registry().load(loaded.model, checkpoint + "/model.safetensors");
   optimizer.load_state(loaded.optimizer, checkpoint);
   if (ema == nullptr) {

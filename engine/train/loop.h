@@ -25,15 +25,16 @@ struct LoopOptions {
   std::string pack_fingerprint;
   std::string spotniche_version;
   std::uint64_t seed = 42;
-  Device device;                              // whose memory metrics tell
-  std::map<std::string, std::string> inputs;  // what the batches hold, for checkpoints: "extra" of state.json
+  Device device;  // whose memory metrics tell
+  // What the batches hold, and options that a resume may change, for checkpoints: "extra" of state.json.
+  std::map<std::string, std::string> inputs;
 };
 
 enum class LoopEnd : std::uint8_t { finished, stopped };
 
 // Puts a checkpoint's weights and optimiser state in place, and averaged weights in ema where that is given (without
 // any in the checkpoint, the average starts from the weights, which is logged); returns its state. Data error when the
-// pack or the model is not the one that it was trained on; usage error when seed or global batch differ.
+// pack is not the one that it was trained on; usage error when seed, global batch or a key of the model differ.
 ckpt::State restore(const std::string& checkpoint, models::StAlign& model, optim::Optimizer& optimizer,
                     const LoopOptions& options, optim::Ema* ema = nullptr);
 

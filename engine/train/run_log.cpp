@@ -148,7 +148,8 @@ struct RunLog::Impl {
   std::int64_t total;
 };
 
-RunLog::RunLog(const std::string& run_dir, bool writes, std::int64_t resume_step, std::int64_t total_steps) {
+RunLog::RunLog(const std::string& run_dir, bool writes, std::int64_t resume_step, std::int64_t total_steps)
+    : run_dir_(run_dir) {
   if (!writes) return;
   std::error_code error;
   fs::create_directories(run_dir, error);
@@ -161,6 +162,30 @@ RunLog::RunLog(const std::string& run_dir, bool writes, std::int64_t resume_step
   }
   impl_ = std::make_unique<Impl>(run_dir, total_steps);
 }
+
+namespace {
+
+std::string event_line(const std::string& kind, const std::map<std::string, EventValue>& fields) {
+  nlohmann::ordered_json j;
+  j["event"] = kind;
+  j["time"] = utc_time();
+  for (const auto& [key, value] : fields) std::visit([&, &k = key](const auto& v) { j[k] = v; }, value);
+  // an error's text may quote bytes of a broken file: they are replaced, not refused
+  return j.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+bool append(Lines& events, const std::string& line) {
+  try {
+    events.add(line);
+    return true;
+  } catch (const Error& e) {
+    log::warn("{}; lost: {}", e.what(),
+              line.substr(0, 300));  // an event often tells of a failure: it must not hide that one
+    return false;
+  }
+}
+
+}  // namespace
 
 RunLog::~RunLog() {
   if (impl_) impl_->end_line();
@@ -179,22 +204,25 @@ void RunLog::metrics(const Metrics& m) {
 void RunLog::event(const std::string& kind, const std::map<std::string, EventValue>& fields) {
   if (!impl_) return;
   impl_->end_line();
-  nlohmann::ordered_json j;
-  j["event"] = kind;
-  j["time"] = utc_time();
-  for (const auto& [key, value] : fields) std::visit([&, &k = key](const auto& v) { j[k] = v; }, value);
-  // an error's text may quote bytes of a broken file: they are replaced, not refused
-  const std::string line = j.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-  try {
-    impl_->events.add(line);
-  } catch (const Error& e) {
-    log::warn("{}; lost: {}", e.what(),
-              line.substr(0, 300));  // an event often tells of a failure: it must not hide that one
-    return;
-  }
+  if (!append(impl_->events, event_line(kind, fields))) return;
   if (kind == "skipped_step") return;  // may come at every step
   impl_->metrics.sync();
   impl_->events.sync();
+}
+
+void RunLog::error(int rank, const std::string& message) {
+  const std::map<std::string, EventValue> fields = {{"rank", std::int64_t{rank}}, {"message", message}};
+  if (impl_) {
+    event("error", fields);
+    return;
+  }
+  const std::string line = event_line("error", fields);
+  try {
+    Lines events(run_dir_ + "/events.jsonl");
+    if (append(events, line)) events.sync();
+  } catch (const Error& e) {
+    log::warn("{}; lost: {}", e.what(), line.substr(0, 300));
+  }
 }
 
 }  // namespace spn::train

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <variant>
+#include <vector>
 
 namespace spn::train {
 
@@ -18,7 +19,7 @@ struct Metrics {
   std::int64_t mem_bytes = 0;
 };
 
-using EventValue = std::variant<std::string, double, std::int64_t>;
+using EventValue = std::variant<std::string, double, std::int64_t, std::vector<std::string>>;
 
 class RunLog {
  public:
@@ -32,9 +33,13 @@ class RunLog {
   void metrics(const Metrics& m);
   // Appends {"event": kind, "time": UTC, fields…}. A full disk is a warning here.
   void event(const std::string& kind, const std::map<std::string, EventValue>& fields);
+  // The event "error" of any rank, as it may be the only one that fails: a rank that does not write opens the file for
+  // this line.
+  void error(int rank, const std::string& message);
 
  private:
   struct Impl;
+  std::string run_dir_;
   std::unique_ptr<Impl> impl_;
 };
 

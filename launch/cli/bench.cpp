@@ -69,10 +69,12 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
   options.add("global-batch", &o.global_batch, "pairs a step over all ranks");
   options.add("micro-batch", &o.micro_batch, "pairs a rank embeds at once, 0: all");
   options.add("features", &features, "cached features of the frozen ViT in place of niche images");
-  options.add("batch-norm", &o.batch_norm, "sync, local or frozen");
+  options.add("batch-norm", &o.batch_norm, "as of pretrain");
+  options.choices("batch-norm", {"sync", "local", "frozen"});
   o.precision.add_to(options);
   o.device.add_to(options);
-  options.add("cuda-graph", &o.cuda_graph, "auto or off");
+  options.add("cuda-graph", &o.cuda_graph, "as of pretrain");
+  options.choices("cuda-graph", {"auto", "off"});
   options.add("profile", &profile, "also print the time by kernel");
   add_model_options(options, o.model);
   if (!options.parse(args, std::cout)) return exit_ok;
@@ -118,6 +120,8 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
                   {"cuda_graph", o.cuda_graph},
                   {"precision", o.precision.name},
                   {"global_batch", o.global_batch},
+                  {"micro_batch", o.micro_batch},
+                  {"batch_norm", o.batch_norm},
                   {"features", features},
                   {"parameters", model.registry().count()},
                   {"steps", o.steps},
@@ -161,7 +165,7 @@ int run_bench(dist::Comm& world, const std::vector<std::string>& args) {
     if (!args.empty() && args[0] == b.name) return b.run(world, {args.begin() + 1, args.end()});
     names += (names.empty() ? "" : ", ") + std::string(b.name);
   }
-  if (!args.empty() && args[0] == "--help") {
+  if (!args.empty() && (args[0] == "--help" || args[0] == "-h")) {
     std::cout << "usage: spotniche bench WHAT [--key value]...\nWHAT is one of " << names
               << "; each has its own --help\n";
     return exit_ok;

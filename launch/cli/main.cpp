@@ -22,7 +22,7 @@ constexpr Command kCommands[] = {
     {"import", "weights in timm's, torchvision's or our names -> a folder for pretrain --init", run_import},
     {"export", "checkpoint -> a Hugging Face style folder, in our names, timm's or torchvision's", run_export},
     {"inspect", "what is in a file of ours, and whether it is whole", run_inspect},
-    {"bench", "timed parts: step, loss, loader", run_bench},
+    {"bench", "timed parts: step, part, loss, loader, kernels", run_bench},
 };
 
 void print_usage(std::ostream& out) {

@@ -92,6 +92,9 @@ int run_prepare(dist::Comm& world, const std::vector<std::string>& args) {
   if (!table.parse(args, std::cout)) return exit_ok;
   if (table.given("gene-list") && table.given("gene-count"))
     fail_usage("prepare", "--gene-list and --gene-count exclude each other; give one of them");
+  if (table.given("gene-list") && table.given("gene-presence"))
+    fail_usage("prepare",
+               "--gene-presence chooses among variable genes; a --gene-list is taken as it is: leave one out");
   o.gene_type = gene_type == "f16" ? data::GeneType::f16 : data::GeneType::f32;
   o.version = SPN_VERSION;
 

@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <iostream>
@@ -78,12 +79,48 @@ std::string host_name() {
   return name;
 }
 
+std::vector<std::string> distinct(const std::vector<std::string>& all) {
+  std::vector<std::string> out;
+  for (const auto& s : all)
+    if (std::find(out.begin(), out.end(), s) == out.end()) out.push_back(s);
+  return out;
+}
+
+// Where the ranks are, each named once, in the order of the ranks. Collective.
+struct Places {
+  std::vector<std::string> hosts, devices;
+  Places(dist::Comm& world, const DeviceChoice& device)
+      : hosts(distinct(dist::all_gather_strings(world, host_name()))),
+        devices(distinct(dist::all_gather_strings(world, device.description()))) {}
+};
+
+// A rule that excludes by label excludes nothing where there are none.
+void require_labels(const data::PackSet& packs) {
+  std::int64_t unknown = 0;
+  for (std::size_t p = 0; p < packs.packs(); ++p)
+    for (const std::int32_t c : packs.pack(p).read_clusters()) unknown += c < 0 ? 1 : 0;
+  if (unknown == packs.rows())
+    fail_usage("pretrain",
+               "--negatives other_cluster: no spot of the packs has a label (inspect: clusters), so that every pair "
+               "would be a negative; prepare slides that have annotation files, or give --negatives all");
+  if (unknown > 0)
+    log::info("labels: {} of {} spots have none; they are negatives of every other spot", unknown, packs.rows());
+}
+
+// What a run of these options does not do, though it may be asked for. For one rank to say.
+void remark(const PretrainOptions& o, const train::LoopOptions& loop) {
+  if (o.cuda_graph == "off" && o.device.name() == "cpu")
+    log::warn("--cuda-graph off does nothing here: steps are captured with --device cuda alone");
+  if (loop.lr.warmup >= loop.steps && o.base_lr > 0)
+    log::warn(
+        "the warm-up of {} steps is as long as the run of {} or longer: the learning rate ends at {:.3g} and never "
+        "reaches its peak of {:.3g}; shorten it with --warmup-steps and --warmup-epochs",
+        loop.lr.warmup, loop.steps, loop.lr.at(loop.steps - 1), loop.lr.start);
+}
+
 void describe_start(dist::Comm& world, const PretrainOptions& o, const std::string& resolved,
                     const data::PackSet& packs, const data::Sampler& sampler, const models::StAlign& model,
-                    int threads) {
-  std::string hosts;
-  for (const auto& h : dist::all_gather_strings(world, host_name()))
-    if (hosts.find(h) == std::string::npos) hosts += (hosts.empty() ? "" : ", ") + h;
+                    const Places& places, int threads) {
   log::info("{}", resolved);
   log::info("model parts (parameters):\n{}", model.summary());
   std::string slides;
@@ -96,7 +133,7 @@ void describe_start(dist::Comm& world, const PretrainOptions& o, const std::stri
       "data: {} spot-niche pairs of {} slides in {}; {} genes; {} steps an epoch, {} pairs left out of each epoch",
       packs.rows(), count, slides, packs.header().niche_genes, sampler.steps_per_epoch(), sampler.dropped_per_epoch());
   log::info("ranks: {} ({}) on {}; {} threads a rank; {} pairs a rank and step; device {}", world.size(), world.name(),
-            hosts, threads, o.global_batch / world.size(), o.device.description());
+            fmt::join(places.hosts, ", "), threads, o.global_batch / world.size(), fmt::join(places.devices, ", "));
 }
 
 }  // namespace
@@ -114,6 +151,7 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
   use_spot_features(packs, o.model);
   o.adopt_sizes(options, packs);
   require_fits(o.model, {}, packs, "the model configuration");
+  if (o.negatives == "other_cluster") require_labels(packs);
   const data::Sampler sampler(packs.rows(), o.global_batch, o.seed);
   o.settle_steps(sampler.steps_per_epoch());
 
@@ -142,6 +180,8 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
       world, packs, model,
       {o.features, true, !start.empty() || o.start.any(), o.augment_flips || o.augment_stain > 0, !start.empty()});
   loop.inputs = input_facts(packs);
+  loop.inputs.merge(o.course());
+  const std::string changed = changed_course(state.extra, loop.inputs);
   if (!start.empty()) dist::together(world, "resume", [&] { require_same_inputs(start, state.extra, loop.inputs); });
   o.features = packs.stored().niche_features ? "require" : "never";  // config.cfg repeats what was done
   std::unique_ptr<train::RunLog> run_log;
@@ -156,16 +196,22 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
       ckpt::replace_text(o.output + "/genes.txt", genes);
     }
   });
-  describe_start(world, o, options.resolved(), packs, sampler, model, threads);
+  const Places places(world, o.device);
+  describe_start(world, o, options.resolved(), packs, sampler, model, places, threads);
   if (!start.empty()) log::info("resuming from {} at step {}", start, first_step);
+  if (world.rank() == 0) {
+    remark(o, loop);
+    if (!changed.empty()) log::warn("the run goes on with other options than before: {}", changed);
+  }
   run_log->event(start.empty() ? "start" : "resumed", {{"version", std::string(version())},
                                                        {"build", version_text()},
                                                        {"ranks", std::int64_t{world.size()}},
-                                                       {"host", host_name()},
-                                                       {"device", o.device.description()},
+                                                       {"hosts", places.hosts},
+                                                       {"devices", places.devices},
                                                        {"threads", std::int64_t{threads}},
                                                        {"step", first_step},
                                                        {"checkpoint", start},
+                                                       {"changed", changed},
                                                        {"niche_features", std::int64_t{packs.stored().niche_features}},
                                                        {"parameters", model.registry().count()}});
   // a run that goes on elsewhere takes along what it learned from
@@ -190,8 +236,11 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
       log::warn("stopped by a signal after a good checkpoint; run the same command again to go on");
       return exit_requeue;
     }
+  } catch (const dist::RepeatedError& e) {
+    if (world.rank() == 0) run_log->error(0, e.what());  // the rank that failed may not reach the file
+    throw;
   } catch (const std::exception& e) {
-    run_log->event("error", {{"message", std::string(e.what())}});
+    run_log->error(world.rank(), e.what());
     throw;
   }
   log::info("done: {} steps; checkpoints, metrics.jsonl and config.cfg are in {}", o.steps, o.output);

@@ -1,5 +1,7 @@
 #include "launch/cli/pretrain_options.h"
 
+#include <fmt/ranges.h>
+
 #include <cmath>
 
 #include "launch/cli/batches.h"
@@ -61,8 +63,9 @@ Options pretrain_table(PretrainOptions& o) {
   t.choices("optimizer", {"adamw", "sgd"});
   t.add("base-lr", &o.base_lr, "peak learning rate for a global batch of 256; scaled in proportion");
   t.add("final-lr", &o.final_lr, "learning rate at the end of the cosine");
-  t.add("warmup-epochs", &o.warmup_epochs, "epochs of linear warm-up from 0");
-  t.add("warmup-steps", &o.warmup_steps, "but at least so many steps (docs/decisions/0013)");
+  t.add("warmup-epochs", &o.warmup_epochs,
+        "epochs of linear warm-up from 0; a run that is shorter never reaches the peak");
+  t.add("warmup-steps", &o.warmup_steps, "but at least so many steps, whatever the run's length (docs/decisions/0013)");
   t.add("weight-decay", &o.weight_decay, "at the start; biases and vectors have none");
   t.add("final-weight-decay", &o.final_weight_decay, "at the end of its cosine");
   t.add("clip-norm", &o.clip_norm, "clip gradients to this global norm, 0: off");
@@ -91,12 +94,19 @@ void PretrainOptions::check(int ranks) const {
           fmt::format("a multiple of the number of ranks ({}) of at least 2, got {}", ranks, global_batch));
   require(negatives != "exclude_radius_um" || exclude_radius_um > 0, "exclude-radius-um",
           "a distance above 0 with negatives = exclude_radius_um");
+  require(negatives == "exclude_radius_um" || exclude_radius_um == 0, "exclude-radius-um",
+          fmt::format("--negatives exclude_radius_um with it; --negatives {} has no radius: give 0", negatives));
   require(base_lr >= 0 && final_lr >= 0 && warmup_epochs >= 0 && weight_decay >= 0 && final_weight_decay >= 0 &&
               clip_norm >= 0,
           "base-lr", "learning rates, decays, warm-up and clip norm of at least 0");
   require(ema_decay >= 0 && ema_decay < 1, "ema-decay", fmt::format("0 <= decay < 1, got {}", ema_decay));
   require(prefetch >= 1 && loader_threads >= 1, "prefetch", "at least one batch and one thread");
   require(residency_gib >= 0, "residency-gib", "0 or more");
+  require(residency != "disk" || residency_gib == 0, "residency-gib",
+          "--residency host or gpu with it; disk holds nothing in memory: give 0");
+  require(residency == "disk" ||
+              (prefetch == PretrainOptions().prefetch && loader_threads == PretrainOptions().loader_threads),
+          "prefetch", "--residency disk with --prefetch and --loader-threads; rows in memory are not read ahead");
   require(residency != "gpu" || device.name() == "cuda", "residency", "gpu with --device cuda only");
   require(augment_stain >= 0 && augment_stain <= 0.5, "augment-stain", fmt::format("0 to 0.5, got {}", augment_stain));
   require(checkpoint_every >= 0 && keep_checkpoints >= 0, "checkpoint-every", "counts of at least 0");
@@ -114,6 +124,45 @@ void PretrainOptions::adopt_sizes(const Options& given, const data::PackSet& set
 void PretrainOptions::settle_steps(std::int64_t steps_per_epoch) {
   if (steps == 0) steps = static_cast<std::int64_t>(std::ceil(epochs * static_cast<double>(steps_per_epoch)));
   epochs = 0;  // config.cfg says one of the two
+}
+
+std::map<std::string, std::string> PretrainOptions::course() const {
+  std::map<std::string, std::string> c;
+  const auto put = [&](const char* name, const auto& value) {
+    c[std::string("option.") + name] = fmt::format("{}", value);
+  };
+  put("precision", precision.name);
+  put("alpha", alpha);
+  put("beta", beta);
+  put("negatives", negatives);
+  put("exclude-radius-um", exclude_radius_um);
+  put("max-negatives", max_negatives);
+  put("optimizer", optimizer);
+  put("base-lr", base_lr);
+  put("final-lr", final_lr);
+  put("warmup-epochs", warmup_epochs);
+  put("warmup-steps", warmup_steps);
+  put("weight-decay", weight_decay);
+  put("final-weight-decay", final_weight_decay);
+  put("clip-norm", clip_norm);
+  put("ema-decay", ema_decay);
+  put("freeze", fmt::format("{}", fmt::join(freeze, " ")));
+  put("lr-scale", fmt::format("{}", fmt::join(lr_scale, " ")));
+  put("batch-norm", batch_norm);
+  put("augment-flips", augment_flips);
+  put("augment-stain", augment_stain);
+  return c;
+}
+
+std::string changed_course(const std::map<std::string, std::string>& then,
+                           const std::map<std::string, std::string>& now) {
+  const auto said = [](const std::string& s) { return s.empty() ? std::string("none") : s; };
+  std::string changed;
+  for (const auto& [name, value] : now)
+    if (const auto was = then.find(name); name.starts_with("option.") && was != then.end() && was->second != value)
+      changed +=
+          fmt::format("{}{} {} -> {}", changed.empty() ? "" : ", ", name.substr(7), said(was->second), said(value));
+  return changed;
 }
 
 std::unique_ptr<optim::Optimizer> PretrainOptions::make_optimizer(models::StAlign& model_) const {

@@ -34,12 +34,14 @@ struct PretrainOptions {
   std::int64_t checkpoint_every = 0;
   int keep_checkpoints = 3, prefetch = 3, loader_threads = 1;
 
-  // Usage errors for combinations that cannot work on this many ranks.
+  // Usage errors for combinations that cannot work on this many ranks, and for options that would do nothing.
   void check(int ranks) const;
   // Gene counts and image sizes come from the packs where the user gave none.
   void adopt_sizes(const Options& given, const data::PackSet& set);
   // steps from epochs, which are 0 from then on.
   void settle_steps(std::int64_t steps_per_epoch);
+  // Options of loss, optimiser and augmentation, which a run may change when it goes on; by name, "option." before it.
+  std::map<std::string, std::string> course() const;
   std::unique_ptr<optim::Optimizer> make_optimizer(models::StAlign& model) const;
   std::unique_ptr<optim::Ema> make_ema(const models::StAlign& model) const;  // null: off
   // Reads from disk ahead of the steps, or from memory (--residency). Collective.
@@ -50,5 +52,8 @@ struct PretrainOptions {
 };
 
 Options pretrain_table(PretrainOptions& o);
+// What a run that goes on does otherwise than its checkpoint: "alpha 0.3 -> 0.5, …". Empty: nothing, or not known.
+std::string changed_course(const std::map<std::string, std::string>& then,
+                           const std::map<std::string, std::string>& now);
 
 }  // namespace spn::cli

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "data/h5/h5.h"
 #include "tests/support/cli_run.h"
 
 namespace spn {
@@ -147,6 +148,13 @@ TEST(BadInput, PackOfAnotherVersionTruncatedOrMissing) {
   std::ofstream(folder / "text.h5") << "not a pack";
   expect(run_binary("pretrain --pack '" + (folder / "text.h5") + "' --output '" + (folder / "run") + "' --steps 1"), 3,
          {"text.h5"});
+  const std::string newer = folder / "newer.h5";
+  fs::copy(made_data().train_pack, newer);
+  auto file = data::h5::File::open_to_write(newer);
+  file.set_integer("/", "format_version", 7);
+  file.close();
+  expect(run_binary("pretrain --pack '" + newer + "' --output '" + (folder / "run") + "' --steps 1"), 3,
+         {"newer.h5", "format_version 1", "got 7"});
   EXPECT_FALSE(fs::exists(folder / "run"));
 }
 
@@ -199,6 +207,17 @@ TEST(BadInput, Options) {
   expect(run_binary(pretrain_args(folder / "r") + " --global-batch 1000"), 2, {"1000"});
   expect(run_binary(pretrain_args(folder / "r") + " --device cuda"), 2, {"CUDA"});
   expect(run_binary(pretrain_args(folder / "r") + " --fusion-heads 3"), 2, {"fusion-heads"});
+  // divisors, sizes and counts
+  for (const char* key : {"fusion-heads", "vit-heads", "vit-patch", "head-hidden", "tokens", "niche-gene-head-width"})
+    expect(run_binary(pretrain_args(folder / "r") + " --" + key + " 0"), 2, {key, "expected at least 1, got 0"});
+  expect(run_binary("bench step --vit-patch 0"), 2, {"vit-patch", "expected at least 1, got 0"});
+  // what would do nothing
+  expect(run_binary(pretrain_args(folder / "r") + " --exclude-radius-um 300"), 2, {"--negatives exclude_radius_um"});
+  expect(run_binary(pretrain_args(folder / "r") + " --residency-gib 2"), 2, {"--residency host or gpu"});
+  expect(run_binary(pretrain_args(folder / "r") + " --residency host --loader-threads 2"), 2, {"--residency disk"});
+  expect(run_binary("prepare --format stimage-1k4m --input x --output '" + (folder / "p.h5") +
+                    "' --gene-list x --gene-presence 0.5"),
+         2, {"--gene-presence"});
   EXPECT_FALSE(fs::exists(folder / "r"));
 }
 

@@ -24,6 +24,8 @@ TEST(BenchStep, OnFeaturesNicheImagesAreNotEmbedded) {
     ASSERT_EQ(ran->status, exit_ok) << ran->text;
     const auto j = nlohmann::json::parse(ran->text.substr(0, ran->text.find('\n')));
     EXPECT_EQ(j["features"], ran == &features);
+    EXPECT_EQ(j["batch_norm"], "sync");
+    EXPECT_EQ(j["micro_batch"], 0);
     EXPECT_GT(j["pairs_per_s"], 0);
   }
   EXPECT_EQ(calls(images, "image_embed"), 2) << images.text;
@@ -34,6 +36,23 @@ TEST(BenchStep, FeaturesOfATrainedVitAreRefused) {
   const Ran ran = run_binary(std::string("bench step --features --steps 1 --global-batch 4 ") + kSmallModel);
   EXPECT_EQ(ran.status, exit_usage) << ran.text;
   EXPECT_NE(ran.text.find("--vit-frozen"), std::string::npos) << ran.text;
+}
+
+TEST(BenchStep, WordsThatNobodyKnowsAreRefused) {
+  for (const char* what : {"--batch-norm frozenn", "--cuda-graph on"}) {
+    const Ran ran = run_binary(std::string("bench step --steps 1 --global-batch 4 ") + what + kSmallModel);
+    EXPECT_EQ(ran.status, exit_usage) << ran.text;
+    EXPECT_NE(ran.text.find("expected one of"), std::string::npos) << ran.text;
+  }
+}
+
+TEST(Bench, HelpNamesTheParts) {
+  for (const char* help : {"--help", "-h"}) {
+    const Ran ran = run_binary(std::string("bench ") + help);
+    EXPECT_EQ(ran.status, exit_ok) << ran.text;
+    EXPECT_NE(ran.text.find("step, part, loss, loader, kernels"), std::string::npos) << ran.text;
+  }
+  EXPECT_NE(run_binary("--help").text.find("step, part, loss, loader, kernels"), std::string::npos);
 }
 
 }  // namespace

@@ -1,14 +1,10 @@
-// Whole training runs: any number of ranks gives the same run, a stopped one goes on as if it had not stopped.
+// Whole training runs: any number of ranks gives the same run, and options do what they say. Stopped ones:
+// stopped_run_test.cpp.
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <thread>
 
 #include "data/pack/reader.h"
 #include "tests/support/cli_run.h"
@@ -36,21 +32,21 @@ std::string checkpoint(const std::string& run_dir, int step) {
 TEST(Pretrain, WorldSizeDoesNotChangeTheRun) {
   const test::TempFolder folder;
   for (const int ranks : {1, 2, 4}) {
-    const auto ran = pretrain(folder / std::to_string(ranks), "--steps 20", ranks);
+    const auto ran = pretrain(folder / std::to_string(ranks), "--steps 50", ranks);
     ASSERT_EQ(ran.status, 0) << ran.text;
   }
   const auto one = test::read_metrics(folder / "1");
-  ASSERT_EQ(one.size(), 20u);
+  ASSERT_EQ(one.size(), 50u);
   for (const int ranks : {2, 4}) {
     const auto many = test::read_metrics(folder / std::to_string(ranks));
     ASSERT_EQ(many.size(), one.size());
     for (std::size_t i = 0; i < one.size(); ++i)
       for (const char* key : {"loss", "loss_spot", "loss_niche", "loss_cross"})
-        ASSERT_TRUE(std::abs(many[i].at(key) - one[i].at(key)) <= 1e-4 * one[i].at(key))
+        ASSERT_TRUE(std::abs(many[i].at(key) - one[i].at(key)) <= (i < 20 ? 1e-4 : 1e-3) * one[i].at(key))
             << ranks << " ranks, step " << i + 1 << " " << key << ": " << many[i].at(key) << " against "
             << one[i].at(key);
-    const double distance = test::relative_distance(test::read_weights(checkpoint(folder / std::to_string(ranks), 20)),
-                                                    test::read_weights(checkpoint(folder / "1", 20)));
+    const double distance = test::relative_distance(test::read_weights(checkpoint(folder / std::to_string(ranks), 50)),
+                                                    test::read_weights(checkpoint(folder / "1", 50)));
     EXPECT_TRUE(distance <= 1e-3) << ranks << " ranks: weights differ by " << distance;
   }
   EXPECT_NE(one.front().at("loss"), one.back().at("loss"));
@@ -130,43 +126,6 @@ TEST(Pretrain, ResumedIsBitIdenticalAndKeepsItsOrderOnOtherRanks) {
   }
 }
 
-class Signal : public testing::TestWithParam<int> {};
-
-TEST_P(Signal, SavesAndExits75ThenGoesOn) {
-  const test::TempFolder folder;
-  const std::string run = folder / "run", log = folder / "log";
-  const std::string command = "exec '" + std::string(SPN_BINARY_DIR) + "/spotniche' pretrain --pack '" +
-                              made_data().train_pack + "' --output '" + run + "' --global-batch 16 --steps 100000" +
-                              test::kSmallModel + " >'" + log + "' 2>&1";
-  const pid_t child = fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
-    _exit(127);
-  }
-  for (int i = 0; i < 600 && test::read_metrics(run).size() < 3; ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  EXPECT_EQ(kill(child, GetParam()), 0);
-  int status = 0;
-  // a run that does not listen is ended, so that the test ends too
-  for (int i = 0; i < 600 && waitpid(child, &status, WNOHANG) == 0; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    if (i == 599) kill(child, SIGKILL);
-  }
-  ASSERT_TRUE(WIFEXITED(status)) << test::read_text(log);
-  EXPECT_EQ(WEXITSTATUS(status), 75) << test::read_text(log);
-  const auto lines = test::read_metrics(run);
-  ASSERT_GE(lines.size(), 3u);
-  const int at = static_cast<int>(lines.back().at("step"));
-  EXPECT_TRUE(fs::exists(checkpoint(run, at)));
-  EXPECT_NE(test::read_text(run + "/events.jsonl").find("\"signal\""), std::string::npos);
-  const auto ran = pretrain(run, "--steps " + std::to_string(at + 1));
-  EXPECT_EQ(ran.status, 0) << ran.text;
-  EXPECT_EQ(test::read_metrics(run).size(), static_cast<std::size_t>(at + 1));
-}
-
-INSTANTIATE_TEST_SUITE_P(Pretrain, Signal, testing::Values(SIGTERM, SIGUSR1));
-
 TEST(Pretrain, MicroBatchesChangeMemoryNotTheResult) {
   const test::TempFolder folder;
   // frozen batch statistics: what is documented to depend on the grouping is left out
@@ -221,6 +180,46 @@ TEST(Pretrain, ConfigurationFileRepeatsTheRun) {
     EXPECT_EQ(test::read_text(checkpoint(a, 6) + "/model.safetensors"),
               test::read_text(checkpoint(b, 6) + "/model.safetensors"));
   }
+}
+
+TEST(Pretrain, AWarmUpAsLongAsTheRunIsSaid) {
+  const test::TempFolder folder;
+  const std::string said = "never reaches its peak";
+  auto ran = pretrain(folder / "short", "--steps 2", 2);
+  ASSERT_EQ(ran.status, 0) << ran.text;
+  EXPECT_NE(ran.text.find(said), std::string::npos) << ran.text;
+  EXPECT_EQ(ran.text.find(said), ran.text.rfind(said)) << "once, not by every rank";
+  ran = pretrain(folder / "long", "--steps 2 --warmup-epochs 0 --warmup-steps 1 --cuda-graph off");
+  ASSERT_EQ(ran.status, 0) << ran.text;
+  EXPECT_EQ(ran.text.find(said), std::string::npos) << ran.text;
+  EXPECT_NE(ran.text.find("--cuda-graph off does nothing here"), std::string::npos) << ran.text;
+}
+
+TEST(Pretrain, ExcludingByLabelAsksForLabels) {
+  const test::TempFolder folder;
+  const std::string slides = folder / "slides";
+  fs::copy(made_data().slides, slides, fs::copy_options::recursive);
+  // three slides of 48 spots, then two, then none of them with labels
+  const auto trained = [&](const std::string& name) {
+    const std::string pack = folder / (name + ".h5");
+    auto ran = run_binary("prepare --format stimage-1k4m --spot-image-px 16 --niche-image-px 32 --gene-list '" +
+                          made_data().train_pack + "' --input '" + slides + "' --output '" + pack + "'");
+    if (ran.status != 0) return ran;
+    return run_binary("pretrain --pack '" + pack + "' --output '" + (folder / name) +
+                      "' --global-batch 16 --steps 1 --negatives other_cluster" + test::kSmallModel);
+  };
+  auto ran = trained("all");
+  EXPECT_EQ(ran.status, 0) << ran.text;
+  EXPECT_EQ(ran.text.find("labels:"), std::string::npos) << ran.text;
+  fs::remove(fs::directory_iterator(slides + "/annotation")->path());
+  ran = trained("some");
+  EXPECT_EQ(ran.status, 0) << ran.text;
+  EXPECT_NE(ran.text.find("labels: 48 of 144 spots have none"), std::string::npos) << ran.text;
+  fs::remove_all(slides + "/annotation");
+  ran = trained("none");
+  EXPECT_EQ(ran.status, 2) << ran.text;
+  EXPECT_NE(ran.text.find("no spot of the packs has a label"), std::string::npos) << ran.text;
+  EXPECT_FALSE(fs::exists(folder / "none"));
 }
 
 TEST(Pretrain, EpochsOnTheCommandLineTakeThePlaceOfAFilesSteps) {

@@ -131,6 +131,22 @@ TEST(RunLog, EventsAndConfig) {
   EXPECT_EQ(lines[1]["event"], "error");
 }
 
+TEST(RunLog, AnErrorOfAnyRankIsWritten) {
+  const TempFolder run;
+  RunLog log(run.path(), true, -1, 10), other(run.path(), false, -1, 10);
+  other.error(3, "bad bytes \xff");
+  log.error(0, "here");
+  const auto lines = lines_of(run / "events.jsonl");
+  ASSERT_EQ(lines.size(), 2U);
+  for (const auto& j : lines) {
+    EXPECT_EQ(j["event"], "error");
+    EXPECT_EQ(j["time"].get<std::string>().size(), 20U);
+  }
+  EXPECT_EQ(lines[0]["rank"], 3);
+  EXPECT_EQ(lines[1]["rank"], 0);
+  EXPECT_EQ(lines[1]["message"], "here");
+}
+
 TEST(RunLog, OtherRanksWriteNothing) {
   const TempFolder run;
   RunLog log(run / "none", false, -1, 10);
