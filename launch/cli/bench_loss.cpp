@@ -21,8 +21,8 @@ int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
   options.add("global-batch", &what.global_batch, "pairs over all ranks");
   options.add("width", &what.width, "of the embeddings");
   options.add("negatives", &negatives, "which pairs count");
-  options.choices("negatives", {"all", "exclude_radius", "other_cluster"});
-  options.add("exclude-radius-um", &what.radius_um, "of exclude_radius");
+  options.choices("negatives", {"all", "exclude_radius_um", "other_cluster"});
+  options.add("exclude-radius-um", &what.radius_um, "of exclude_radius_um");
   options.add("scale", &what.scale, "1 / temperature");
   options.add("repeats", &what.repeats, "the fastest counts");
   Precision precision;
@@ -33,7 +33,7 @@ int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
   device.open(world, precision);
   what.device = device.device();
   what.products = precision.dtype();
-  if (negatives == "exclude_radius") what.negatives = kernels::Negatives::exclude_radius;
+  if (negatives == "exclude_radius_um") what.negatives = kernels::Negatives::exclude_radius;
   if (negatives == "other_cluster") what.negatives = kernels::Negatives::other_cluster;
   const int threads = settle_threads();
 

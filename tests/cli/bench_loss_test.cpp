@@ -8,7 +8,7 @@ namespace spn::test {
 namespace {
 
 TEST(BenchLoss, PrintsOneLineOfJson) {
-  for (const char* negatives : {"all", "exclude_radius", "other_cluster"}) {
+  for (const char* negatives : {"all", "exclude_radius_um", "other_cluster"}) {
     const Ran ran =
         run_binary(std::string("bench loss --global-batch 600 --width 24 --repeats 2 --negatives ") + negatives);
     ASSERT_EQ(ran.status, 0) << ran.text;
