@@ -16,5 +16,7 @@ std::string cuda_versions() { return "CUDA not in this build"; }
 void allow_tf32(bool) {}
 std::int64_t cuda_free_bytes() { return 0; }
 double cuda_seconds(const std::function<void()>&) { fail("timing", "no CUDA backend in this build"); }
+void* cuda_moment() { fail("timing", "no CUDA backend in this build"); }
+double cuda_seconds_between(void*, void*) { fail("timing", "no CUDA backend in this build"); }
 std::span<const Rung> rungs_of(std::string_view) { return {}; }
 }  // namespace spn::kernels

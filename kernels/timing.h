@@ -9,4 +9,13 @@ namespace spn::kernels {
 // work's memory is in the L2 cache when it begins.
 double cuda_seconds(const std::function<void()>& work);
 
+// A moment on the compute stream, behind what is queued so far; the host does not wait. Not while a step is captured.
+void* cuda_moment();
+// Waits for `to`, and ends both.
+double cuda_seconds_between(void* from, void* to);
+
+// As profile_start (kernels/profile.h), by the device's clock: a moment before and after each entry, read when the
+// profile is stopped. What a short entry's launch takes the host longer than the device its work is in there.
+void profile_start_on_device();
+
 }  // namespace spn::kernels

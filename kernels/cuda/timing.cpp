@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <memory>
+
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/status.h"
@@ -47,6 +49,20 @@ double cuda_seconds(const std::function<void()>& work) {
   cuda::expect(cudaEventSynchronize(end.e), "timing");
   float ms = 0;
   cuda::expect(cudaEventElapsedTime(&ms, start.e, end.e), "timing");
+  return static_cast<double>(ms) * 1e-3;
+}
+
+void* cuda_moment() {
+  auto event = std::make_unique<Event>();
+  cuda::expect(cudaEventRecord(event->e, cuda::stream()), "timing");
+  return event.release();
+}
+
+double cuda_seconds_between(void* from, void* to) {
+  const std::unique_ptr<Event> start(static_cast<Event*>(from)), end(static_cast<Event*>(to));
+  cuda::expect(cudaEventSynchronize(end->e), "timing");
+  float ms = 0;
+  cuda::expect(cudaEventElapsedTime(&ms, start->e, end->e), "timing");
   return static_cast<double>(ms) * 1e-3;
 }
 

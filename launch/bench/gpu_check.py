@@ -202,10 +202,12 @@ class Check(Figures):
             self.part("memcheck", 50, self.sanitizer("memcheck"))
             self.part("racecheck", 45, self.sanitizer("racecheck"))
             rows = [(row, *self.measure(row)) for row in ("loss", "step32", "vit", "step224")]
-            for row, own, _ in rows:  # ours first: they take seconds, and what PyTorch compiles takes the rest
+            for row, own, _, _ in rows:  # ours first: they take seconds, and what PyTorch compiles takes the rest
                 self.part(row, 60, own, reserve=True)
             self.part("kernels", 90, self.own_kernels, reserve=True)
-            for row, _, beside in rows:
+            for row, _, profiled, _ in rows:
+                self.part("profile:" + row, 40, profiled, reserve=True)
+            for row, _, _, beside in rows:
                 self.part("torch:" + row, 150, beside, reserve=True)
             self.part("torch:kernels", 90, self.torch_kernels, reserve=True)
         return self.finish()

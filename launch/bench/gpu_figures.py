@@ -84,6 +84,13 @@ class Figures(Runner):
             self.figures.append(report.make_figure(row, read(j), None, extra_bytes=j.get("extra_bytes"), ours=j))
             return f"{report.number(read(j))} {report.target_of(row)[1]}"
 
+        def profiled(seconds, entry):
+            j = next((j for j in self.bench("profile-" + row, [*ours, "--profile"], seconds) if j["bench"] == "profile"), None)
+            if j is None:
+                raise Failed(f"no profile was printed; see logs/profile-{row}.log")
+            entry["profile"] = j
+            return report.said_of_profile(j)
+
         def beside(seconds, entry):
             figure = next((f for f in self.figures if f["row"] == row), None)
             if figure is None:
@@ -93,7 +100,7 @@ class Figures(Runner):
             figure.update(report.make_figure(row, figure["value"], value, extra_bytes=figure["extra_bytes"]), torch_run=lines[0],
                           torch_without=less)
             return f"{report.number(value)} {figure['unit']}, ratio {figure['ratio']:.2f}{', ' + less if less else ''}"
-        return own, beside
+        return own, profiled, beside
 
     def own_kernels(self, seconds, entry):
         small = ["--elements", 16384, "--repeats", 2] if self.a.small else []

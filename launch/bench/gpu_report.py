@@ -158,6 +158,12 @@ def table(figures):
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(r, wide)).rstrip() for r in rows)
 
 
+def said_of_profile(j):
+    """What takes the time of a step, in a line: the first five entries of the kernel table."""
+    first = ", ".join(f"{e['entry']} {e['share']:.0%}" for e in j["entries"][:5])
+    return f"{first}; outside entries {j['outside_entries']:.0%} of {j['ms_a_step']:.1f} ms"
+
+
 def counts(parts):
     """Parts of several tests count each of them."""
     total = [0, 0, 0]

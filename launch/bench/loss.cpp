@@ -9,6 +9,7 @@
 #include "engine/core/stopwatch.h"
 #include "engine/ops/contrastive.h"
 #include "kernels/table.h"
+#include "launch/bench/profile.h"
 
 namespace spn::bench {
 namespace {
@@ -91,7 +92,10 @@ LossFigure measure_loss(const LossCase& what, dist::Comm& world) {
   table.reset_peak();
   const std::int64_t given = static_cast<std::int64_t>(table.memory().in_use), resident = peak_resident_bytes();
   const auto outputs = static_cast<std::int64_t>(xv.bytes() + yv.bytes());
+  const int profile_from = std::min(1, what.repeats - 1);
+  double profiled = 0;
   for (int i = 0; i < what.repeats; ++i) {
+    if (what.profile && i == profile_from) start_profile(what.device);
     for (const Var* v : {&x, &y, &scale}) v->clear_grad();
     world.barrier();
     const Stopwatch watch;
@@ -103,12 +107,14 @@ LossFigure measure_loss(const LossCase& what, dist::Comm& world) {
     world.barrier();
     const double all = watch.seconds();
     f.loss = r.total.item();
+    if (i >= profile_from) profiled += all;
     if (i == 0 || all < f.seconds) {
       f.seconds = all;
       f.forward_s = forward;
       f.backward_s = all - forward;
     }
   }
+  if (what.profile) f.profile = profile_lines(profiled, what.repeats - profile_from);
   f.extra_bytes = static_cast<std::int64_t>(table.memory().peak) - given - outputs;
   f.rss_growth_bytes = std::max<std::int64_t>(0, peak_resident_bytes() - resident - outputs);
   std::int64_t most[2] = {f.extra_bytes, f.rss_growth_bytes};

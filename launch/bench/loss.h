@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "engine/dist/comm.h"
@@ -16,6 +17,7 @@ struct LossCase {
   double scale = 10;            // 1/τ
   DType products = DType::f32;  // bf16: what a training step in bf16 lets a device round (kernels/args/contrastive.h)
   int repeats = 3;
+  bool profile = false;          // of the repeats after the first, where there are any
   std::int64_t matmul_size = 0;  // of matmul_gflops; 0: 1024 on the CPU, 8192 on a GPU
   Device device;                 // `world` must join the ranks' devices
 };
@@ -28,6 +30,7 @@ struct LossFigure {
   // machine can do.
   double matmul_gflops = 0;
   std::int64_t matmul_size = 0;
+  std::string profile;  // what profile_lines says; empty where nobody asked
   // This rank's memory beyond x, y, dx and dy: of tensors and kernels, and growth of the process (its peak resident
   // set, with what oneDNN and MPI keep). The largest over ranks.
   std::int64_t extra_bytes = 0, rss_growth_bytes = 0;

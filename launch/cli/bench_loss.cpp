@@ -25,6 +25,7 @@ int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
   options.add("exclude-radius-um", &what.radius_um, "of exclude_radius_um");
   options.add("scale", &what.scale, "1 / temperature");
   options.add("repeats", &what.repeats, "the fastest counts");
+  options.add("profile", &what.profile, "also print the time by kernel");
   Precision precision;
   DeviceChoice device;
   precision.add_to(options);
@@ -67,6 +68,7 @@ int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
                    "{} matmul; {:.1f} MiB beyond inputs and outputs on a rank ({:.1f} MiB of the process)\n",
                    f.seconds, f.forward_s, f.backward_s, f.gflops, 100 * of_matmul, f.matmul_size, precision.name,
                    static_cast<double>(f.extra_bytes) / 1048576, static_cast<double>(f.rss_growth_bytes) / 1048576);
+  std::cout << f.profile;
   return exit_ok;
 }
 

@@ -108,7 +108,7 @@ int run_bench_part(dist::Comm& world, const std::vector<std::string>& args) {
   Encoder encoder(what, config);
   for (std::int64_t i = 0; i < what.warm_up; ++i) encoder.step();
   table.sync();
-  if (profile) kernels::profile_start();
+  if (profile) bench::start_profile(what.device.device());
   std::vector<double> seconds, cpu;  // cpu: of the process, all threads; on a shared machine it says more
   double total = 0;
   for (std::int64_t i = 0; i < what.steps; ++i) {

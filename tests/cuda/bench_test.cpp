@@ -1,7 +1,11 @@
 // What `spotniche bench` times on the device is what was asked for.
+#include <nlohmann/json.hpp>
+
 #include <cmath>
+#include <map>
 
 #include "launch/bench/loss.h"
+#include "launch/bench/profile.h"
 #include "tests/cuda/twin.h"
 
 namespace spn::bench {
@@ -25,6 +29,40 @@ TEST_F(CudaBench, LossMultipliesInThePrecisionAskedFor) {
   const double exact = loss(DType::f32), rounded = loss(DType::bf16);
   EXPECT_NE(rounded, exact);
   EXPECT_TRUE(std::abs(rounded - exact) <= 1.6e-2 * exact) << rounded << " against " << exact;
+}
+
+// Entries by the device's clock: each call once, also those that another entry makes, and nothing from before.
+TEST_F(CudaBench, ProfileCountsWhatRanOnTheDevice) {
+  const Tensor x = test::random({3, 5}, 1).to(test::kGpu), y = Tensor::empty(x.shape(), x.dtype(), test::kGpu);
+  const auto once = [&] { kernels::run<&kernels::Table::unary_fwd>({.op = kernels::UnaryOp::relu, .x = x, .y = y}); };
+  once();
+  start_profile(test::kGpu);
+  for (int i = 0; i < 3; ++i) once();
+  start_profile(test::kGpu);
+  for (int i = 0; i < 4; ++i) once();
+  kernels::run<&kernels::Table::binary>({.op = kernels::BinaryOp::add, .a = x, .b = x, .y = y});
+  const std::string text = profile_lines(1, 1);
+  once();  // nobody counts any more
+  const auto j = nlohmann::json::parse(text.substr(text.find('{')));
+  EXPECT_GE(j["outside_entries"].get<double>(), 0);
+  std::map<std::string, int> calls;
+  for (const auto& e : j["entries"]) {
+    calls[e["entry"]] = e["calls"];
+    EXPECT_GE(e["ms_a_step"].get<double>(), 0);
+  }
+  EXPECT_EQ(calls, (std::map<std::string, int>{{"unary_fwd", 4}, {"binary", 1}}));
+}
+
+TEST_F(CudaBench, LossTellsWhichKernelsItCalls) {
+  const auto world = dist::make_self();
+  const LossFigure f = measure_loss(
+      {.global_batch = 64, .width = 24, .repeats = 3, .profile = true, .matmul_size = 16, .device = test::kGpu},
+      *world);
+  const auto j = nlohmann::json::parse(f.profile.substr(f.profile.find('{')));
+  std::map<std::string, int> calls;
+  for (const auto& e : j["entries"]) calls[e["entry"]] = e["calls"];
+  EXPECT_EQ(calls["contrastive_fwd"], 1);
+  EXPECT_EQ(calls["contrastive_bwd"], 1);
 }
 
 }  // namespace

@@ -136,6 +136,11 @@ class Figures(unittest.TestCase):
         self.assertEqual(said("layer_norm_fwd", 3600.0, None, of_copy=0.74), "below")
         self.assertEqual(said("layer_norm_fwd", 3600.0, None, of_copy=math.nan), "?")
 
+    def test_profile_in_a_line(self):
+        j = {"ms_a_step": 20.04, "outside_entries": 0.1,
+             "entries": [{"entry": name, "share": share} for name, share in zip("abcdef", (0.4, 0.3, 0.1, 0.05, 0.03, 0.02))]}
+        self.assertEqual(report.said_of_profile(j), "a 40%, b 30%, c 10%, d 5%, e 3%; outside entries 10% of 20.0 ms")
+
     def test_table_and_json(self):
         figures = [report.make_figure("loss", 10.0, 25.0, extra_bytes=5e8), report.make_figure("adamw", 3e3, None, of_copy=0.9)]
         text = report.table(figures)
@@ -265,8 +270,11 @@ class Course(unittest.TestCase):
         ran, j = self.course(f.name)
         self.assertEqual(ran.returncode, 0)
         status = {p["part"]: p["status"] for p in j["parts"]}
-        for part in ("device", "ranks:plain", "ranks:graph", "curve", "graph", "embed", "loss", "step32", "step224", "vit"):
+        rows = ("loss", "step32", "step224", "vit")
+        for part in ("device", "ranks:plain", "ranks:graph", "curve", "graph", "embed", *rows, *("profile:" + r for r in rows)):
             self.assertEqual(status[part], "passed", part)
+        profile = next(p["profile"] for p in j["parts"] if p["part"] == "profile:loss")
+        self.assertEqual({e["entry"] for e in profile["entries"][:2]}, {"contrastive_fwd", "contrastive_bwd"})
         for part in ("slides", "memcheck", "racecheck"):
             self.assertEqual(status[part], "skipped", part)
         self.assertEqual({f["row"] for f in j["figures"]} & {"loss", "step32", "step224", "vit"},

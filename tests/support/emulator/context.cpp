@@ -231,4 +231,9 @@ double cuda_seconds(const std::function<void()>& work) {
   work();
   return watch.seconds();
 }
+void* cuda_moment() { return new Stopwatch; }
+double cuda_seconds_between(void* from, void* to) {
+  const std::unique_ptr<Stopwatch> start(static_cast<Stopwatch*>(from)), end(static_cast<Stopwatch*>(to));
+  return start->seconds() - end->seconds();
+}
 }  // namespace spn::kernels
