@@ -249,6 +249,42 @@ class Parts(unittest.TestCase):
         self.assertIn("no such program", ran.stdout)
 
 
+class Slides(unittest.TestCase):
+    """The folder of launch/local/some_spots.py is one that `prepare` takes, and gpu_check trains on."""
+
+    def run_it(self, *args):
+        return subprocess.run(list(map(str, args)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def test_some_spots_of_made_slides(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder, script = Path(name), ROOT / "launch/local/some_spots.py"
+            made = self.run_it(BUILD / "spotniche", "synth", "--slides", 3, "--spots", 60, "--genes", 200, "--technology", "ST",
+                               "--output", folder / "in")
+            self.assertEqual(made.returncode, 0, made.stdout)
+            ran = self.run_it(sys.executable, script, folder / "in", folder / "out", "--spots", 20)
+            self.assertEqual(ran.returncode, 0, ran.stdout)
+            coords = sorted((folder / "out/ST/coord").iterdir())
+            self.assertEqual([p.name for p in coords], [sorted((folder / "in/ST/coord").iterdir())[i].name for i in (0, 2)])
+            for p in coords:
+                self.assertEqual(len(p.read_text().splitlines()), 21)
+            pack = self.run_it(BUILD / "spotniche", "prepare", "--format", "stimage-1k4m", "--input", folder / "out", "--gene-count",
+                               64, "--output", folder / "a.h5")
+            self.assertEqual(pack.returncode, 0, pack.stdout)
+            few = self.run_it(sys.executable, script, folder / "in", folder / "few", "--slides", 4)
+            self.assertEqual(few.returncode, 1)
+            self.assertIn("expected at least 4 slides, got 3", few.stdout)
+            if not (BUILD / "test_cuda_emulated").exists():
+                self.skipTest("test_cuda_emulated is not built: nothing was trained on them")
+            gone = self.run_it("env", "SPN_REAL_SLIDES=", ROOT / "launch/bench/gpu_check.sh", "--device", "cpu", "--small", "--only",
+                               "slides", "--slides", folder / "out", "--bin", BUILD, "--output", folder / "check")
+            self.assertEqual(gone.returncode, 0, gone.stdout)
+            self.assertIn("1 passed, 0 skipped: losses", gone.stdout)
+            empty = self.run_it(ROOT / "launch/bench/gpu_check.sh", "--device", "cpu", "--small", "--only", "slides", "--slides",
+                                folder / "check", "--bin", BUILD, "--output", folder / "empty")
+            self.assertEqual(empty.returncode, 1, empty.stdout)
+            self.assertEqual(empty.stdout.splitlines()[-1], "1 passed, 1 failed, 1 skipped")
+
+
 class Course(unittest.TestCase):
     """Everything once, with the programs of the build."""
 
