@@ -14,10 +14,16 @@ here=$PWD  # relative folders are the caller's
 slides="" steps="" ranks=2 out=quickstart-out fresh=0
 while [ $# -gt 0 ]; do
   case $1 in
-    --slides) slides=$(cd "$here" && cd "${2:?a folder}" && pwd) && shift ;;
+    --slides)
+      slides=$(cd "$here" && cd "${2:?a folder}" && pwd) || die "--slides ${2:-}: expected a folder"
+      shift
+      ;;
     --steps) steps=${2:?a number} && shift ;;
     --ranks) ranks=${2:?a number} && shift ;;
-    --output) out=$(cd "$here" && realpath -m "${2:?a folder}") && shift ;;
+    --output)
+      out=$(cd "$here" && realpath -m "${2:?a folder}") || die "--output: expected a folder"
+      shift
+      ;;
     --fresh) fresh=1 ;;
     -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *) die "unknown option $1; --help lists them" ;;

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <mutex>
 #include <optional>
 
 #include "data/h5/h5.h"
@@ -24,8 +23,6 @@ namespace spn::data {
 namespace {
 
 using h5::Type;
-
-constexpr std::int64_t kFingerprintBytes = std::int64_t{64} << 20;
 
 struct CloseFd {
   void operator()(int fd) const noexcept { ::close(fd); }
@@ -51,33 +48,12 @@ struct PackReader::Impl {
   Payload spot_image, niche_image, spot_gene, niche_gene, niche_feature, spot_feature;
   std::optional<FeatureInfo> niche_features, spot_features;
   std::optional<h5::File> slow;  // kept open only when some payload is not plain
-  std::once_flag fingerprint_once;
-  std::string fingerprint;
 
   Payload payload(const h5::File& file, const std::string& name, std::int64_t file_bytes) const;
   void read_plain(const Payload& p, std::int64_t row, void* out) const;
   void read_image(const Payload& p, std::int64_t row, std::uint8_t* out) const;
   void read_gene(const Payload& p, std::int64_t row, float* out) const;
-  void append_rows(const PackReader& pack, const auto& append) const;
 };
-
-// The images and genes of as many rows as kFingerprintBytes hold, the first and the last among them, the rest spread
-// evenly: every row of a small pack, and of a large one what is read in a moment.
-void PackReader::Impl::append_rows(const PackReader& pack, const auto& append) const {
-  std::vector<std::uint8_t> spot_px(spot_image.values), niche_px(niche_image.values);
-  std::vector<float> spot_rna(spot_gene.values), niche_rna(niche_gene.values);
-  const auto bytes =
-      static_cast<std::int64_t>(spot_px.size() + niche_px.size() + 4 * (spot_rna.size() + niche_rna.size()));
-  const std::int64_t n = header.spots, rows = std::min(n, std::max(kFingerprintBytes / bytes, std::int64_t{2}));
-  for (std::int64_t i = 0; i < rows; ++i) {
-    pack.read_row(i * (n - 1) / std::max<std::int64_t>(rows - 1, 1),
-                  {spot_px.data(), niche_px.data(), spot_rna.data(), niche_rna.data()});
-    append(spot_px);
-    append(niche_px);
-    append(spot_rna);
-    append(niche_rna);
-  }
-}
 
 Payload PackReader::Impl::payload(const h5::File& file, const std::string& name, std::int64_t file_bytes) const {
   const h5::Dataset d = file.dataset(name);
@@ -130,20 +106,34 @@ const std::optional<FeatureInfo>& PackReader::features(FeatureKind kind) const {
   return kind == FeatureKind::niche_image ? impl_->niche_features : impl_->spot_features;
 }
 
-const std::string& PackReader::fingerprint() const {
-  std::call_once(impl_->fingerprint_once, [this] {
-    std::string all = describe(impl_->header, impl_->slides);
-    for (const std::string& g : impl_->genes) all += g + '\n';
-    for (const std::string& n : read_names()) all += n + '\n';
-    const auto append = [&](const auto& values) {
-      all.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values[0]));
-    };
-    append(read_xy());
-    append(read_clusters());
-    impl_->append_rows(*this, append);
-    impl_->fingerprint = sha256_hex(all);
-  });
-  return impl_->fingerprint;
+std::string PackReader::names_fingerprint() const {
+  std::string all = describe(impl_->header, impl_->slides);
+  for (const std::string& g : impl_->genes) all += g + '\n';
+  for (const std::string& n : read_names()) all += n + '\n';
+  return sha256_hex(all);
+}
+
+std::string PackReader::fingerprint(std::int64_t sample_bytes) const {
+  const Impl& r = *impl_;
+  Sha256 digest;
+  const auto add = [&](const auto& values) { digest.add(values.data(), values.size() * sizeof(values[0])); };
+  add(names_fingerprint());
+  add(read_slide_index());
+  add(read_xy());
+  add(read_clusters());
+  std::vector<std::uint8_t> spot(r.spot_image.values), niche(r.niche_image.values);
+  std::vector<float> spot_rna(r.spot_gene.values), niche_rna(r.niche_gene.values);
+  const auto bytes = static_cast<std::int64_t>(spot.size() + niche.size() + 4 * (spot_rna.size() + niche_rna.size()));
+  const std::int64_t n = r.header.spots, rows = std::min(n, std::max(sample_bytes / bytes, std::int64_t{2}));
+  for (std::int64_t i = 0; i < rows; ++i) {
+    read_row(i * (n - 1) / std::max(rows - 1, std::int64_t{1}),
+             {spot.data(), niche.data(), spot_rna.data(), niche_rna.data()});
+    add(spot);
+    add(niche);
+    add(spot_rna);
+    add(niche_rna);
+  }
+  return "2:" + digest.hex();
 }
 
 std::vector<std::string> PackReader::read_names() const { return h5::File::open(impl_->path).read_strings(kSpotName); }

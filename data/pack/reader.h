@@ -27,10 +27,14 @@ class PackReader {
   const std::vector<std::string>& genes() const;
   // As they were when the pack was opened.
   const std::optional<FeatureInfo>& features(FeatureKind kind) const;
-  // Identity of the content: header, slides, genes, names, coordinates, clusters, and the images and gene vectors of as
-  // many rows as 64 MiB hold, spread over the pack. Stored in checkpoints, so that a resumed run can refuse another
-  // pack. Hex SHA-256. Features do not change it.
-  const std::string& fingerprint() const;
+  // Identity of the content, for a checkpoint, so that a resumed run can refuse another pack: "2:" and the SHA-256 in
+  // hex of header, slides, genes, names, coordinates, slide indices, clusters, and of the images and gene vectors of as
+  // many rows as sample_bytes hold, spread evenly, the first and the last among them: of a small pack all, of a large
+  // one a sample. Features do not change it. Reads up to sample_bytes: let one rank ask.
+  static constexpr std::int64_t kSampleBytes = std::int64_t{64} << 20;
+  std::string fingerprint(std::int64_t sample_bytes = kSampleBytes) const;
+  // What checkpoints carry that were written before values were part of it: header, slides, genes and names.
+  std::string names_fingerprint() const;
 
   // All names, slides, coordinates: small tables, read whole.
   std::vector<std::string> read_names() const;

@@ -42,6 +42,7 @@ class PackSet {
   const std::vector<std::string>& genes() const { return packs_.front().genes(); }
   // Over all packs, in order; spot_gene features that are read take part, niche features (a cache) do not.
   std::string fingerprint() const;
+  std::string names_fingerprint() const;  // as PackReader's
 
   // Why batches cannot hold the features of this kind: a pack lacks them, has them in part, or packs have unlike ones.
   // Empty: they can.

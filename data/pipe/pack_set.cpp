@@ -79,6 +79,15 @@ std::string PackSet::fingerprint() const {
     all += p.fingerprint() + '\n';
     if (stored_.spot_features) all += p.features(FeatureKind::spot_gene)->checksum + '\n';
   }
+  return "2:" + sha256_hex(all);
+}
+
+std::string PackSet::names_fingerprint() const {
+  std::string all;
+  for (const PackReader& p : packs_) {
+    all += p.names_fingerprint() + '\n';
+    if (stored_.spot_features) all += p.features(FeatureKind::spot_gene)->checksum + '\n';
+  }
   return sha256_hex(all);
 }
 

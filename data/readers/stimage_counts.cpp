@@ -1,5 +1,7 @@
 #include "data/readers/stimage_counts.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <cctype>
 #include <charconv>
@@ -24,6 +26,14 @@ std::string lower(std::string_view s) {
 bool is_missing(std::string_view text) {
   const std::string t = lower(text);
   return t.empty() || t == "nan" || t == "na" || t == "null" || t == "none";
+}
+
+// The text, its bytes that are no UTF-8 replaced and told.
+std::string as_utf8(const std::string& path, const std::string& text) {
+  using Json = nlohmann::json;
+  const Json safe = Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace));
+  if (safe != text) log::warn("[annotation] {}: label '{}' is not UTF-8", path, safe.get<std::string>());
+  return safe.get<std::string>();
 }
 
 std::optional<std::int32_t> whole(std::string_view s) {
@@ -239,7 +249,8 @@ void read_annotation(const std::string& path, Slide& slide) {
   std::unordered_map<std::string, std::int32_t> id;
   for (const std::string& n : names)
     id[n] = numeric ? static_cast<std::int32_t>(*parse_number(n)) : static_cast<std::int32_t>(id.size());
-  if (!numeric) slide.cluster_names.assign(names.begin(), names.end());  // numbers name themselves
+  if (!numeric)  // numbers name themselves
+    for (const std::string& n : names) slide.cluster_names.push_back(as_utf8(path, n));
   for (std::size_t i = 0; i < label.size(); ++i)
     if (!label[i].empty()) slide.cluster[i] = id.at(label[i]);
 }

@@ -10,8 +10,8 @@
 namespace spn::models {
 namespace {
 
-constexpr double kMaxInverseTemperature = 100;  // CLIP's clamp
-constexpr double kMaxLogitScale = 4.605169;     // ln 100 - 1e-6: exp of it in fp32 stays below 100
+constexpr double kMaxInverseTemperature = 100;                          // CLIP's clamp
+const double kMaxLogitScale = std::log(kMaxInverseTemperature) - 1e-6;  // exp of it in fp32 stays below the limit
 constexpr std::int64_t kAdapterPx = 224;
 
 }  // namespace
@@ -76,6 +76,7 @@ void StAlign::bound_temperature() {
   if (!config_.learnable_temperature) return;
   const NoGrad none;
   for (const Var& s : logit_scale_) {
+    if (!s.requires_grad()) continue;  // frozen
     const Tensor value = s.value().reshape({1});
     value.copy_from(ops::clamp_max(Var(value), kMaxLogitScale).value());
   }

@@ -50,7 +50,7 @@ class StAlign {
   Var head(Embedding e, const Var& tokens) const;
   // 1/τ of a target [1]: exp(logit_scale), at most 100, or the constant.
   Var inverse_temperature(int target) const;
-  // After an update: a learnable logit_scale beyond its limit is put just below it, as CLIP's training does. Left there
+  // After an update: a trained logit_scale beyond its limit is put just below it, as CLIP's training does. Left there
   // it would get no gradient any more.
   void bound_temperature();
 

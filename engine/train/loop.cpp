@@ -81,9 +81,11 @@ ckpt::State restore(const std::string& checkpoint, models::StAlign& model, optim
                     const LoopOptions& o, optim::Ema* ema) {
   const ckpt::Loaded loaded = ckpt::load(checkpoint);
   const ckpt::State& s = loaded.state;
-  if (s.pack_fingerprint != o.pack_fingerprint)
+  const bool older = s.pack_fingerprint.find(':') == std::string::npos;
+  if (s.pack_fingerprint != (older ? o.pack_names_fingerprint : o.pack_fingerprint))
     fail_data("resume",
-              "{} was trained on another pack (fingerprint {}…, this one {}…); give the same --pack files in the same "
+              "{} was trained on another pack, or its values have changed since (fingerprint {}…, this one {}…); give "
+              "the same --pack files in the same "
               "order, or start a new run with --output",
               checkpoint, s.pack_fingerprint.substr(0, 12), o.pack_fingerprint.substr(0, 12));
   if (s.seed != o.seed) fail_usage("resume", "{} was trained with --seed {}, got {}", checkpoint, s.seed, o.seed);

@@ -23,6 +23,7 @@ struct LoopOptions {
   double clip_norm = 0;
   std::string config_json;  // of the model, for checkpoints
   std::string pack_fingerprint;
+  std::string pack_names_fingerprint;  // what older checkpoints carry in its place, without a "2:" before it
   std::string spotniche_version;
   std::uint64_t seed = 42;
   Device device;  // whose memory metrics tell

@@ -15,8 +15,8 @@ eval::Embeddings embed_packs(dist::Comm& world, const models::StAlign& model, co
   const std::int64_t first = std::min(n, share * world.rank()), end = std::min(n, first + share);
   // rank 0 holds all rows, its own first; the others what they compute
   eval::Embeddings out;
-  for (auto& e : out) e.resize(static_cast<std::size_t>((world.rank() == 0 ? n : end - first) * width));
   dist::together(world, "embed", [&] {
+    for (auto& e : out) e.resize(static_cast<std::size_t>((world.rank() == 0 ? n : end - first) * width));
     for (std::int64_t at = first; at < end; at += batch) {
       std::vector<std::int64_t> rows(static_cast<std::size_t>(std::min(batch, end - at)));
       std::iota(rows.begin(), rows.end(), at);
@@ -37,10 +37,13 @@ eval::Embeddings embed_packs(dist::Comm& world, const models::StAlign& model, co
       const std::int64_t from = std::min(n, share * r), to = std::min(n, from + share);
       if (to > from) world.recv(host_view(e.data() + from * width, {to - from, width}), r);
     }
-    for (const float v : e)
-      if (!(v >= -2.0F && v <= 2.0F))
-        fail("embed", "an embedding is not finite; was the checkpoint written by a run that diverged?");
   }
+  dist::together(world, "embed", [&] {
+    for (const auto& e : out)
+      for (const float v : e)
+        if (!(v >= -2.0F && v <= 2.0F))
+          fail("embed", "an embedding is not finite; was the checkpoint written by a run that diverged?");
+  });
   return out;
 }
 

@@ -83,6 +83,8 @@ Faults inspect_pack(const std::string& path, bool verify, std::ostream& out) {
     fmt::print(out, "  {:<{}} {:>8} {:>8.4f} {:>8g} {:>9g} {:>8g} {:>7}  {}, {}, {}\n", s.name, wide, s.rows,
                s.um_per_px, s.pitch_um, s.niche_window_um, s.niche_radius_um, s.padded_windows, or_dash(s.technology),
                or_dash(s.species), or_dash(s.tissue));
+  for (const data::PackSlide& s : pack.slides())
+    if (s.cluster_names != "[]") fmt::print(out, "  clusters of {}: {}\n", s.name, s.cluster_names);
   return verify ? data::verify_pack(pack) : Faults{};
 }
 

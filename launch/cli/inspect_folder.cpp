@@ -2,8 +2,10 @@
 // says.
 #include <fmt/format.h>
 #include <fmt/ostream.h>
+#include <fnmatch.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 
@@ -19,9 +21,10 @@ namespace {
 namespace fs = std::filesystem;
 
 // Names and shapes against a model of that configuration (which costs no memory: the meta device), where the folder
-// holds our names. What export was told to leave out is not missed.
-void compare_names(const ckpt::SafetensorsReader& file, const std::string& config, const std::string& path,
-                   const std::string& prefix, bool may_lack, Faults& faults) {
+// holds our names. Returns what is not there; what export was told to leave out is not missed.
+std::vector<std::string> compare_names(const ckpt::SafetensorsReader& file, const std::string& config,
+                                       const std::string& path, const std::string& prefix,
+                                       const std::vector<std::string>& left_out, Faults& faults) {
   const models::StAlign model(models::from_json(config, path), std::nullopt, Device{DeviceType::meta, 0});
   std::map<std::string, Shape> want;
   for (const auto& e : model.registry().entries())
@@ -35,9 +38,12 @@ void compare_names(const ckpt::SafetensorsReader& file, const std::string& confi
           fmt::format("{}: expected '{}' of shape {}, got {}", file.path(), name, it->second.str(), info.shape.str()));
     want.erase(name);
   }
-  if (may_lack || want.empty()) return;
-  faults.push_back(
-      fmt::format("{}: lacks {} tensors of the model, '{}' first", file.path(), want.size(), want.begin()->first));
+  std::vector<std::string> missing;
+  for (const auto& [name, shape] : want)
+    if (std::none_of(left_out.begin(), left_out.end(),
+                     [&, &tensor = name](const std::string& p) { return fnmatch(p.c_str(), tensor.c_str(), 0) == 0; }))
+      missing.push_back(name);
+  return missing;
 }
 
 }  // namespace
@@ -54,10 +60,18 @@ Faults inspect_folder(const std::string& folder, bool verify, std::ostream& out)
     fmt::print(out, "  {:<18} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
   Faults faults = inspect_safetensors((fs::path(folder) / "model.safetensors").string(), verify, out);
   const std::string part = about.value("part", "model");
-  const bool ours = about.value("names", "spotniche") == "spotniche";
-  if (verify && ours)
-    compare_names(ckpt::SafetensorsReader((fs::path(folder) / "model.safetensors").string()), config, path,
-                  prefix_of(parse_part(part)), about.contains("left_out") || part != "model", faults);
+  if (!verify || about.value("names", "spotniche") != "spotniche") return faults;
+  const auto left_out = about.value("left_out", std::vector<std::string>());
+  const ckpt::SafetensorsReader file((fs::path(folder) / "model.safetensors").string());
+  const auto missing = compare_names(file, config, path, prefix_of(parse_part(part)), left_out, faults);
+  if (missing.empty()) return faults;
+  const std::string lacks =
+      fmt::format("{}: lacks {} tensors of its part, '{}' first", file.path(), missing.size(), missing[0]);
+  // a file that import was given may hold a part of a model; pretrain --init says what keeps its initial values
+  if (about.value("made_by", "") == "import")
+    fmt::print(out, "  {}\n", lacks);
+  else
+    faults.push_back(lacks);
   return faults;
 }
 

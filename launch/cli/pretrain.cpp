@@ -27,7 +27,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // What the run learns from, for events.jsonl and the card of an export: file names without their folders.
-std::map<std::string, train::EventValue> data_fields(const data::PackSet& packs) {
+std::map<std::string, train::EventValue> data_fields(const data::PackSet& packs, const std::string& fingerprint) {
   std::string files;
   std::set<std::string> species, technologies;
   std::int64_t slides = 0;
@@ -45,7 +45,20 @@ std::map<std::string, train::EventValue> data_fields(const data::PackSet& packs)
           {"genes", packs.header().niche_genes},
           {"species", fmt::format("{}", fmt::join(species, ", "))},
           {"technologies", fmt::format("{}", fmt::join(technologies, ", "))},
-          {"fingerprint", packs.fingerprint()}};
+          {"fingerprint", fingerprint}};
+}
+
+// One rank reads the packs for it. Collective.
+std::string pack_fingerprint(dist::Comm& world, const data::PackSet& packs) {
+  std::string out;
+  dist::together(world, "packs", [&] {
+    if (world.rank() == 0) out = packs.fingerprint();
+  });
+  auto size = static_cast<std::int64_t>(out.size());
+  world.broadcast(host_view(&size, {1}), 0);
+  out.resize(static_cast<std::size_t>(size));
+  world.broadcast(host_view(reinterpret_cast<std::uint8_t*>(out.data()), {size}), 0);
+  return out;
 }
 
 // The checkpoint to go on from, empty: a fresh run. The same answer on all ranks (rank 0 looks).
@@ -168,8 +181,10 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
         "holds them");
   const auto optimizer = o.make_optimizer(model);
   const auto ema = o.make_ema(model);
-  train::LoopOptions loop = o.loop(
-      sampler.steps_per_epoch(), checkpoint_config(o.model, packs.genes(), spot_gene_key(packs)), packs.fingerprint());
+  train::LoopOptions loop =
+      o.loop(sampler.steps_per_epoch(), checkpoint_config(o.model, packs.genes(), spot_gene_key(packs)),
+             pack_fingerprint(world, packs));
+  loop.pack_names_fingerprint = packs.names_fingerprint();
 
   ckpt::State state;
   if (!start.empty()) {
@@ -216,7 +231,7 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
                                                        {"parameters", model.registry().count()}});
   // a run that goes on elsewhere takes along what it learned from
   if (start.empty() || !is_own(start, o.output)) {
-    run_log->event("data", data_fields(packs));
+    run_log->event("data", data_fields(packs, loop.pack_fingerprint));
     if (!start.empty())
       for (const Source& s : sources_of(start)) run_log->event("weights", event_of(s));
   }

@@ -275,6 +275,17 @@ TEST(Export, InspectKnowsTheFolders) {
   for (const char* word : {"a model folder", "timm", "niche_image.*", "verified    whole"})
     EXPECT_NE(ran.text.find(word), std::string::npos) << word << "\n" << ran.text;
 
+  // what import was given may be a part
+  Named some = test::read_weights(folder / "model");
+  std::erase_if(some,
+                [](const auto& t) { return t.first.starts_with("heads.") || t.first.ends_with("batches_tracked"); });
+  write(folder / "some.safetensors", some);
+  run("import --part model --weights '" + (folder / "some.safetensors") + "' --output '" + (folder / "part") + "'" +
+      sizes());
+  const auto partial = run_binary("inspect --verify '" + (folder / "part") + "'");
+  EXPECT_EQ(partial.status, 0) << partial.text;
+  EXPECT_NE(partial.text.find("lacks"), std::string::npos) << partial.text;
+
   Named tensors = test::read_weights(folder / "model");
   tensors.erase("heads.spot.0.bias");
   tensors["heads.spot.9.bias"] = Tensor::zeros({3});

@@ -1,13 +1,14 @@
 """Every header compiles alone, and twice in one file. Run: python3 tests/rules/headers.py BUILD_DIR
 
 A header that says `#pragma once` and that a source of the build includes before anything else was compiled alone by the
-build; the others are compiled here. Compile flags are those of the nearest source in BUILD_DIR/compile_commands.json. Headers whose text and includes have
+build (run this after it); the others are compiled here. Compile flags are those of the nearest source in BUILD_DIR/compile_commands.json. Headers whose text and includes have
 not changed since they last passed are not compiled again (BUILD_DIR/rules-headers.json).
 """
 import concurrent.futures
 import json
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def nearest(header, known):
 def shown_by_build(known, precompiled):
     """Headers that a source includes first: had one not compiled alone, that source would not have compiled."""
     first = {sources.includes(s)[0][1] for s in known if s not in precompiled and sources.includes(s)}
-    return {h for h in first if (sources.ROOT / h).is_file() and "#pragma once" in (sources.ROOT / h).read_text()}
+    return {h for h in first if (sources.ROOT / h).is_file() and re.search(r"^#pragma once$", (sources.ROOT / h).read_text(), re.M)}
 
 
 def check(header, command):
@@ -110,6 +111,7 @@ def main():
                 del now[header]
                 violations.append(f"{header}: does not compile alone\n{errors[:2000]}")
     memory.write_text(json.dumps(now))
+    print(f"headers: {len(shown)} were compiled alone by the build")
     sources.finish("headers", len(headers), violations)
 
 

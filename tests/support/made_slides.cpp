@@ -38,7 +38,7 @@ Tables tables(const std::string& slide, int columns, int rows, std::uint64_t str
       t.count += id;
       for (int g = 0; g < 13; ++g) t.count += fmt::format(",{}", random.below(g + 2) * random.below(3) + (g == 0));
       t.count += "\n";
-      if ((c + r) % 3) t.anno += fmt::format("{},{}.0\n", id, (c + r) % 3);
+      if ((c + r) % 3) t.anno += fmt::format("{},zone {}\n", id, (c + r) % 3);
     }
   return t;
 }

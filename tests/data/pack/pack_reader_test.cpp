@@ -82,7 +82,8 @@ TEST(PackReader, FingerprintFollowsTheContent) {
     return PackReader(folder / name).fingerprint();
   };
   const std::string first = write("a.h5", plan());
-  EXPECT_EQ(first.size(), 64U);
+  EXPECT_EQ(first.size(), 66U);
+  EXPECT_EQ(first.substr(0, 2), "2:");
   EXPECT_EQ(write("b.h5", plan()), first);
   auto other = plan();
   other.genes[3] = "OTHER";
@@ -108,7 +109,24 @@ TEST(PackReader, FingerprintFollowsTheContent) {
   EXPECT_NE(changed([&](auto& f) { f.write_rows("/spots/niche_gene", h5::Type::f32, genes.data(), 7, 1); }), first);
   EXPECT_NE(changed([&](auto& f) { f.write_rows("/spots/spot_image", h5::Type::u8, image.data(), 7, 1); }), first);
   EXPECT_NE(changed([&](auto& f) { f.write_rows("/spots/xy", h5::Type::f64, xy.data(), 7, 1); }), first);
+  const std::vector<std::int32_t> slide{1};
+  EXPECT_NE(changed([&](auto& f) { f.write_rows("/spots/slide", h5::Type::i32, slide.data(), 7, 1); }), first);
   EXPECT_EQ(changed([](auto&) {}), first);
+
+  // of a pack larger than the sample: the first row, the last, and those between them that the sample has
+  const auto sampled = [&](std::int64_t row) {
+    std::filesystem::copy_file(folder / "a.h5", folder / "f.h5", std::filesystem::copy_options::overwrite_existing);
+    h5::File file = h5::File::open_to_write(folder / "f.h5");
+    file.write_rows("/spots/niche_gene", h5::Type::f32, genes.data(), row, 1);
+    file.close();
+    const PackReader pack(folder / "f.h5"), plain(folder / "a.h5");
+    const auto five_rows = static_cast<std::int64_t>(
+        5 * (rows.spot_image.size() + rows.niche_image.size() + 4 * (rows.spot_gene.size() + rows.niche_gene.size())));
+    EXPECT_EQ(pack.names_fingerprint(), plain.names_fingerprint());
+    return pack.fingerprint(five_rows) != plain.fingerprint(five_rows);
+  };
+  for (const std::int64_t row : {0, 6, 12, 18, 24}) EXPECT_TRUE(sampled(row)) << row;
+  for (const std::int64_t row : {1, 7, 23}) EXPECT_FALSE(sampled(row)) << row;
 }
 
 TEST(PackReader, NoFileNoHdf5NoPack) {

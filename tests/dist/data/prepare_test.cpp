@@ -90,7 +90,10 @@ TEST(Prepare, TheSamePackOnAnyNumberOfRanks) {
   EXPECT_EQ(a.read_names(), b.read_names());
   EXPECT_EQ(a.read_xy(), b.read_xy());
   EXPECT_EQ(a.read_clusters(), b.read_clusters());
-  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(a.slides().at(i).cluster_names, b.slides().at(i).cluster_names);
+  const auto& slides = a.slides();
+  EXPECT_EQ(slides.at(0).cluster_names, R"(["zone 1","zone 2"])");
+  EXPECT_EQ(slides.at(1).cluster_names + slides.at(2).cluster_names, "[][]");
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(slides[i].cluster_names, b.slides().at(i).cluster_names);
   ASSERT_EQ(a.header().spots, 55);
   const auto read = [](const PackReader& pack, std::int64_t row) {
     PackRows r;
