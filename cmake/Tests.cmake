@@ -1,5 +1,6 @@
 # One executable a folder of tests/ that holds *_test.cpp. Label: unit, unless the folder says otherwise:
 #   tests/dist/    run under MPI at 1, 2 and 4 ranks (label dist)
+#   tests/dist/nccl/  over memory of GPUs, 2 ranks (gpu), where this build has the backend
 #   tests/cli/     runs build/spotniche (label cli)
 #   tests/cuda/    emulated on the host (unit) and on a GPU (gpu)
 #   tests/data/    label data (also unit: small made-up inputs)
@@ -70,6 +71,9 @@ endif()
 add_custom_target(unit_tests)  # what `ctest -L unit` runs
 foreach(folder ${folders})
   file(RELATIVE_PATH relative "${CMAKE_SOURCE_DIR}/tests" "${folder}")
+  if(relative STREQUAL "dist/nccl" AND NOT SPN_HAVE_CUDA)
+    continue()
+  endif()
   string(REPLACE "/" "_" name "${relative}")
   file(GLOB sources CONFIGURE_DEPENDS "${folder}/*_test.cpp")
   add_executable(test_${name} ${sources})
@@ -78,7 +82,10 @@ foreach(folder ${folders})
   if(relative MATCHES "^launch")
     target_link_libraries(test_${name} PRIVATE spn_cli)
   endif()
-  if(relative MATCHES "^dist")
+  if(relative STREQUAL "dist/nccl")
+    add_test(NAME ${name} COMMAND ${MPIEXEC_EXECUTABLE} -np 2 $<TARGET_FILE:test_${name}>)
+    set_tests_properties(${name} PROPERTIES LABELS gpu TIMEOUT 300 ENVIRONMENT "${mpi_env};SPN_REQUIRE_RANKS=2")
+  elseif(relative MATCHES "^dist")
     foreach(ranks 1 2 4)
       add_test(NAME ${name}_${ranks} COMMAND ${MPIEXEC_EXECUTABLE} -np ${ranks} $<TARGET_FILE:test_${name}>)
       set_tests_properties(${name}_${ranks} PROPERTIES LABELS dist TIMEOUT 300 PROCESSORS 2

@@ -16,6 +16,8 @@ std::string why_no_cuda_device();
 void open_cuda_device(int index);
 // "NVIDIA H100 80GB HBM3, 9.0, 79.1 GiB", one a device.
 std::vector<std::string> cuda_device_names();
+// How long the host has been in a call that may wait for the device, at this moment; 0: it is in none. From any thread.
+double cuda_wait_seconds();
 // Memory of the open device that nobody holds.
 std::int64_t cuda_free_bytes();
 // Of the libraries in this build, for --version and the run's log.

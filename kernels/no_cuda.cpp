@@ -14,6 +14,7 @@ void open_cuda_device(int) { table_for(Device{DeviceType::cuda, 0}); }  // says 
 std::vector<std::string> cuda_device_names() { return {}; }
 std::string cuda_versions() { return "CUDA not in this build"; }
 void allow_tf32(bool) {}
+double cuda_wait_seconds() { return 0; }
 std::int64_t cuda_free_bytes() { return 0; }
 double cuda_seconds(const std::function<void()>&) { fail("timing", "no CUDA backend in this build"); }
 void* cuda_moment() { fail("timing", "no CUDA backend in this build"); }

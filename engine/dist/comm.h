@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -60,8 +61,10 @@ std::unique_ptr<Comm> make_self();
 // The world of the launcher (mpirun, srun --mpi=pmix), or self when started without one. Initialises MPI at first call.
 std::unique_ptr<Comm> make_world();
 // One rank a GPU, which this process has opened: device views go over NCCL, behind the kernels of `stream`
-// (kernels::Table::native_stream), host views over `host`, which must outlive it. Collective over host.
-std::unique_ptr<Comm> make_nccl(Comm& host, void* stream);
+// (kernels::Table::native_stream), host views over `host`, which must outlive it. Collective over host. waiting
+// (kernels::cuda_wait_seconds): how long this process has been waiting for its GPU; after SPN_RANK_TIMEOUT seconds of
+// it (600, 0: never) another rank counts as lost, and the wait ends.
+std::unique_ptr<Comm> make_nccl(Comm& host, void* stream, std::function<double()> waiting);
 // Names and versions of the libraries, for --version.
 std::string mpi_library();
 std::string nccl_library();

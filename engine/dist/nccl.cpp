@@ -3,23 +3,22 @@
 #include <cuda_runtime.h>
 #include <nccl.h>
 
+#include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdlib>
-#include <cstring>
+#include <functional>
 #include <memory>
-#include <mutex>
+#include <string>
 #include <thread>
-#include <vector>
 
 #include "engine/core/stopwatch.h"
 #include "engine/dist/comm.h"
 #include "engine/dist/view_check.h"
+#include "engine/dist/watch.h"
 
 namespace spn::dist {
 namespace {
 
-using namespace std::chrono_literals;
 constexpr double kStartLimit = 300;  // seconds to find the other ranks' GPUs
 constexpr double kEndLimit = 10;     // and to part from them
 // Blocks that sums of gradients may take. They run for long beside the backward pass, which needs the device more than
@@ -82,11 +81,24 @@ class Link {
       if (comm_ != nullptr) ncclCommAbort(comm_);
       throw;
     }
+    // by value: a thread that ends the line may outlive this
+    line_ = std::make_shared<Line>(
+        [comm = comm_]() -> std::string {
+          ncclResult_t state = ncclSuccess;
+          if (ncclCommGetAsyncError(comm, &state) != ncclSuccess || state == ncclSuccess || state == ncclInProgress)
+            return {};
+          return fmt::format("NCCL says '{}'", ncclGetErrorString(state));
+        },
+        [comm = comm_, device] {
+          cudaSetDevice(device);
+          // Its kernels end as soon as this has begun; it returns when no captured step holds the communicator.
+          ncclCommAbort(comm);
+        });
   }
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
   ~Link() {
-    if (failed_ != ncclSuccess) return;
+    if (line_->given_up()) return;
     ncclResult_t state = ncclCommFinalize(comm_);
     for (const Stopwatch watch; state == ncclInProgress && watch.seconds() < kEndLimit; std::this_thread::yield())
       if (ncclCommGetAsyncError(comm_, &state) != ncclSuccess) break;
@@ -96,33 +108,16 @@ class Link {
       ncclCommAbort(comm_);
   }
 
-  // What has gone wrong meanwhile, if anything. Not while the other thread is queueing: that looks itself.
-  ncclResult_t look() {
-    ncclResult_t state = ncclSuccess;
-    const std::unique_lock lock(mutex_, std::try_to_lock);
-    if (!lock || failed_ != ncclSuccess || ncclCommGetAsyncError(comm_, &state) != ncclSuccess) return ncclSuccess;
-    return state == ncclInProgress ? ncclSuccess : state;
-  }
-  // Ends its kernels; every call from now on throws. One that waits for other ranks at this moment lets go first.
-  void give_up(ncclResult_t why) {
-    failed_ = why;
-    const std::lock_guard lock(mutex_);
-    ncclCommAbort(comm_);
-  }
+  const std::shared_ptr<Line>& line() const { return line_; }
+  void check_health(const char* where) const { line_->check_health(where); }
 
   // Queues one operation and waits until NCCL has taken it.
   template <class F>
   void queue(const char* where, F&& f) {
-    const std::lock_guard lock(mutex_);
-    check_health(where);
-    must(f(comm_), where, comm_);
-    settle(where);
-  }
-
-  void check_health(const char* where) const {
-    if (failed_ != ncclSuccess)
-      fail(where, "NCCL lost another rank or a link ({}); the job must be started again from its last checkpoint",
-           ncclGetErrorString(failed_));
+    line_->use(where, [&] {
+      must(f(comm_), where, comm_);
+      settle(where);
+    });
   }
 
  private:
@@ -133,7 +128,7 @@ class Link {
       must(ncclCommGetAsyncError(comm_, &state), where, comm_);
       if (state == ncclSuccess) return;
       must(state, where, comm_);
-      check_health(where);
+      if (line_) check_health(where);
       if (watch.seconds() > kStartLimit)
         fail(where, "rank {} has waited {} s for the other ranks' GPUs; see NCCL_DEBUG=INFO, NCCL_SOCKET_IFNAME", rank_,
              kStartLimit);
@@ -143,45 +138,7 @@ class Link {
 
   int rank_;
   ncclComm_t comm_ = nullptr;
-  std::mutex mutex_;  // communicators are not for two threads at once
-  std::atomic<ncclResult_t> failed_ = ncclSuccess;
-};
-
-// Looks after the communicators of one group: when a peer or a way to it fails, NCCL's kernels would wait for ever.
-// Aborted they end, all of them: what waits in one stream may stand behind another's.
-class Watch {
- public:
-  explicit Watch(int device) {
-    thread_ = std::thread([this, device] {
-      cudaSetDevice(device);
-      while (!ending_) {
-        std::this_thread::sleep_for(100ms);
-        const std::lock_guard lock(mutex_);
-        for (Link* broken : links_) {
-          const ncclResult_t state = broken->look();
-          if (state == ncclSuccess) continue;
-          for (Link* l : links_) l->give_up(state);
-          return;
-        }
-      }
-    });
-  }
-  Watch(const Watch&) = delete;
-  Watch& operator=(const Watch&) = delete;
-  ~Watch() {
-    ending_ = true;
-    thread_.join();
-  }
-  void add(Link& link) {
-    const std::lock_guard lock(mutex_);
-    links_.push_back(&link);
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<Link*> links_;
-  std::atomic<bool> ending_ = false;
-  std::thread thread_;
+  std::shared_ptr<Line> line_;
 };
 
 struct Event {
@@ -214,16 +171,22 @@ class NcclPending final : public Pending {
 
 class Nccl final : public Comm {
  public:
-  Nccl(Comm* host, std::unique_ptr<Comm> owned, cudaStream_t compute)
-      : host_(host != nullptr ? *host : *owned), owned_(std::move(owned)), compute_(compute) {
+  Nccl(Comm* host, std::unique_ptr<Comm> owned, cudaStream_t compute, std::function<double()> waiting)
+      : host_(host != nullptr ? *host : *owned),
+        owned_(std::move(owned)),
+        compute_(compute),
+        waiting_(std::move(waiting)) {
     must(cudaGetDevice(&device_), "nccl");
     link_ = std::make_unique<Link>(host_, device_);
-    watch_ = std::make_unique<Watch>(device_);
-    watch_->add(*link_);
+    watch_ = std::make_unique<Watch>([this] { return std::max(waiting_ ? waiting_() : 0.0, parting()); },
+                                     Watch::Limits{.wait = rank_timeout()});
+    watch_->add(link_->line());
   }
   Nccl(const Nccl&) = delete;
   Nccl& operator=(const Nccl&) = delete;
   ~Nccl() override {
+    since_ = Stopwatch();
+    parting_ = true;
     cudaStreamSynchronize(compute_);
     if (side_ != nullptr) cudaStreamSynchronize(side_);
     watch_.reset();  // until here: a lost rank would keep the streams waiting
@@ -253,7 +216,7 @@ class Nccl final : public Comm {
     if (side_link_) return;
     if (side_ == nullptr) must(cudaStreamCreateWithFlags(&side_, cudaStreamNonBlocking), "nccl");
     side_link_ = std::make_unique<Link>(host_, device_, kSideBlocks);
-    watch_->add(*side_link_);
+    watch_->add(side_link_->line());
   }
 
   // Beside the kernels that come next.
@@ -314,23 +277,29 @@ class Nccl final : public Comm {
   }
   double blocked_seconds() const override { return host_.blocked_seconds(); }
   std::unique_ptr<Comm> split(int color) override {
-    return std::make_unique<Nccl>(nullptr, host_.split(color), compute_);
+    return std::make_unique<Nccl>(nullptr, host_.split(color), compute_, waiting_);
   }
   void abort(int status) override { host_.abort(status); }
 
  private:
+  // How long the last wait of all has taken so far.
+  double parting() const { return parting_ ? since_.seconds() : 0; }
+
   Comm& host_;
   std::unique_ptr<Comm> owned_;
   cudaStream_t compute_, side_ = nullptr;
+  std::function<double()> waiting_;
   int device_ = 0;
+  Stopwatch since_;  // written before parting_
+  std::atomic<bool> parting_ = false;
   std::unique_ptr<Link> link_, side_link_;  // side: from prepare_begin on, for begin_all_reduce
   std::unique_ptr<Watch> watch_;            // of both
 };
 
 }  // namespace
 
-std::unique_ptr<Comm> make_nccl(Comm& host, void* stream) {
-  return std::make_unique<Nccl>(&host, nullptr, static_cast<cudaStream_t>(stream));
+std::unique_ptr<Comm> make_nccl(Comm& host, void* stream, std::function<double()> waiting) {
+  return std::make_unique<Nccl>(&host, nullptr, static_cast<cudaStream_t>(stream), std::move(waiting));
 }
 
 std::string nccl_library() {

@@ -1,9 +1,12 @@
 #include "engine/train/step_graph.h"
 
+#include "engine/core/log.h"
+#include "engine/core/out_of_memory.h"
+
 namespace spn::train {
 
-StepGraph::StepGraph(const nn::Registry& registry, Device device, bool wanted)
-    : table_(kernels::table_for(device)), wanted_(wanted && table_.capture_begin != nullptr) {
+StepGraph::StepGraph(const nn::Registry& registry, Device device, bool wanted, bool alone)
+    : table_(kernels::table_for(device)), wanted_(wanted && table_.capture_begin != nullptr), alone_(alone) {
   for (const auto& e : registry.entries())
     if (e.value().dtype() == DType::i64) counters_.push_back(e.value());
 }
@@ -23,6 +26,23 @@ void StepGraph::run(const std::function<void()>& body) {
   }
   std::vector<std::int64_t> before;
   for (const Tensor& c : counters_) before.push_back(*c.data<std::int64_t>());
+  try {
+    capture(body);
+  } catch (const OutOfMemory& e) {
+    // A captured step takes memory of its own, and gives nothing back meanwhile: a plain one may still fit.
+    if (!alone_)
+      throw OutOfMemory("graph", fmt::format("while the step was captured: {}; or --cuda-graph off", e.what()));
+    log::warn("graph: there is no memory to capture the step; going on without, as with --cuda-graph off ({})",
+              e.what());
+    wanted_ = false;
+    for (std::size_t i = 0; i < counters_.size(); ++i) *counters_[i].data<std::int64_t>() = before[i];
+    return body();
+  }
+  for (std::size_t i = 0; i < counters_.size(); ++i) moves_.push_back(*counters_[i].data<std::int64_t>() - before[i]);
+  table_.replay(graph_);  // capturing has moved the counters, and nothing else
+}
+
+void StepGraph::capture(const std::function<void()>& body) {
   table_.capture_begin();
   try {
     body();
@@ -34,8 +54,6 @@ void StepGraph::run(const std::function<void()>& body) {
     throw;
   }
   graph_ = table_.capture_end();
-  for (std::size_t i = 0; i < counters_.size(); ++i) moves_.push_back(*counters_[i].data<std::int64_t>() - before[i]);
-  table_.replay(graph_);  // capturing has moved the counters, and nothing else
 }
 
 }  // namespace spn::train

@@ -14,7 +14,9 @@ class StepGraph {
  public:
   // Where the device cannot capture, or wanted is false, every run is plain. The registry's host counters
   // (num_batches_tracked), which a replay would not move, are moved by what they moved while capturing.
-  StepGraph(const nn::Registry& registry, Device device, bool wanted);
+  // alone: no other rank runs this step. Where there is no memory to capture it, it then goes on plainly; several ranks
+  // throw, as those that capture would wait for those that cannot.
+  StepGraph(const nn::Registry& registry, Device device, bool wanted, bool alone = true);
   ~StepGraph();
   StepGraph(const StepGraph&) = delete;
   StepGraph& operator=(const StepGraph&) = delete;
@@ -27,8 +29,10 @@ class StepGraph {
   static constexpr int kPlain = 2;
 
  private:
+  void capture(const std::function<void()>& body);
+
   const kernels::Table& table_;
-  bool wanted_;
+  bool wanted_, alone_;
   int runs_ = 0;
   void* graph_ = nullptr;
   std::vector<Tensor> counters_;

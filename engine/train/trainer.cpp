@@ -17,7 +17,7 @@ Trainer::Trainer(models::StAlign& model, optim::Optimizer& optimizer, dist::Comm
       negatives_(make_negative_group(world, rank_batch, options.max_negatives)),
       sync_(model.registry().trainable(), world),
       staging_(options.device),
-      graph_(model.registry(), options.device, options.graph),
+      graph_(model.registry(), options.device, options.graph, world.size() == 1),
       results_(Tensor::zeros({kResults}, DType::f64, options.device)) {
   const LossOptions& l = options.loss;
   if (!(l.alpha >= 0 && l.beta >= 0 && l.alpha + l.beta <= 1))

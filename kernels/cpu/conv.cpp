@@ -276,6 +276,16 @@ void backward_f64(const ConvBwd& v, const Sizes& s) {
   }
 }
 
+// Where no product gives it on the way.
+void bias_gradient(const View& dy, const View& db) {
+  View rows = dy, sum = db;
+  rows.shape = {dy.dim(0) * dy.dim(2) * dy.dim(3), dy.dim(1)};
+  rows.strides = contiguous_strides(rows.shape);
+  sum.shape = {1, db.dim(0)};
+  sum.strides = {db.dim(0), 1};
+  reduce({.kind = ReduceKind::sum, .x = rows, .y = sum});
+}
+
 void zero(const View& v) {
   if (v) std::memset(v.data, 0, v.bytes());
 }
@@ -337,6 +347,7 @@ void conv_bwd(const ConvBwd& o) {
               .db = f.out(o.db)});
     return f.round_back();
   }
+  if (o.db && !o.dw) bias_gradient(o.dy, o.db);
   dnnl_call("conv_bwd", [&] {
     if (o.dx && columns_win(ConvPass::data, o.conv, o.dx, o.w, false)) {
       conv_columns_data(o);

@@ -13,7 +13,8 @@ namespace {
 
 using i64 = std::int64_t;
 
-constexpr std::size_t kSharedAimed = 110 * 1024, kSharedMost = 227 * 1024;  // aimed: two blocks a multiprocessor
+// Two blocks a multiprocessor of 227 KiB; smaller devices (sm_80 has 163) get one.
+constexpr std::size_t kSharedAimed = std::size_t{110} * 1024;
 
 AttentionSizes sizes_of(const View& q, const View& k, const View& v, const View& o, const View& lse) {
   check(q.ndim() == 4 && k.ndim() == 4 && k.shape == v.shape && q.shape == o.shape, "attention",
@@ -57,8 +58,10 @@ TileShared tiles_for(const AttentionSizes& z, i64 rows, int own_rows, int stream
                                                 weights * s.own * s.weights() + 3 * std::max(s.own, s.streamed));
   };
   while (s.own > 4 && s.own / 2 >= rows) s.own /= 2;
-  while (bytes() > kSharedAimed && (s.own > 4 || s.streamed > 4)) (s.own > s.streamed ? s.own : s.streamed) /= 2;
-  check(bytes() <= kSharedMost, "attention", "expected a head width that fits shared memory, got {}", z.width);
+  while (bytes() > std::min(kSharedAimed, shared_most()) && (s.own > 4 || s.streamed > 4))
+    (s.own > s.streamed ? s.own : s.streamed) /= 2;
+  check(bytes() <= shared_most(), "attention",
+        "expected a head width that fits a block's {} bytes of shared memory, got {}", shared_most(), z.width);
   const i64 blocks = z.batch * z.heads * ((rows + s.own - 1) / s.own);
   check(blocks <= 0x7fffffff, "attention", "expected at most 2^31 tiles, got {}", blocks);
   return {s, bytes(), static_cast<unsigned>(blocks)};

@@ -14,6 +14,8 @@ using Stream = CUstream_st*;
 Stream stream();
 // Streaming multiprocessors of the device, for grid sizes.
 int multiprocessors();
+// Shared memory that a block of the device may ask for, in bytes.
+std::size_t shared_most();
 // Whether f32 products may use TF32 (kernels/devices.h).
 bool tf32_allowed();
 // Between capture_begin and capture_end.

@@ -16,9 +16,11 @@ void map(const char* where, const std::array<const View*, N + 1>& views, F f) {
   for (int v = 0; v < N; ++v) x.p[v] = views[static_cast<std::size_t>(v) + 1]->template ptr<T>();
   T* y = views[0]->template ptr<T>();
   if (is_flat<N + 1>(s, views))
-    launch(map_flat<T, N, F>, grid_for(s.numel / Pack<T>::n + 1), dim3(kBlock), 0, stream(), y, x, s.numel, f);
-  else
-    launch(map_strided<T, N, F>, grid_for(s.numel), dim3(kBlock), 0, stream(), y, x, s, f);
+    return launch(map_flat<T, N, F>, grid_for(s.numel / Pack<T>::n + 1), dim3(kBlock), 0, stream(), y, x, s.numel, f);
+  if constexpr (N == 2)  // what broadcasts: layer scale, position embedding, a bias
+    if (const auto packs = in_packs<N + 1>(s, Pack<T>::n, views))
+      return launch(map_packs<T, N, F>, grid_for(packs->numel), dim3(kBlock), 0, stream(), y, x, *packs, f);
+  launch(map_strided<T, N, F>, grid_for(s.numel), dim3(kBlock), 0, stream(), y, x, s, f);
 }
 
 }  // namespace
@@ -59,10 +61,14 @@ void affine(const Affine& a) {
 void copy(const Copy& a) {
   const View& from = a.x ? a.x : a.y;  // a fill walks y twice
   const Strided<2> s = coalesce<2>("copy", {&a.y, &from});
-  const bool flat = s.dims == 0 || (s.dims == 1 && s.stride[0][0] == 1 && s.stride[1][0] == 1);
+  const bool flat = is_flat<2>(s, {&a.y, &from});
   const auto move = [&]<class To, class From>(To* y, const From* x) {
+    constexpr int V = kCopyPack<To, From>;
+    const auto packs = s.dims > 0 && s.stride[1][s.dims - 1] == 1 ? in_packs<2>(s, V, {&a.y, &from}) : std::nullopt;
     if (flat)
-      launch(copy_flat<To, From>, grid_for(s.numel), dim3(kBlock), 0, stream(), y, x, s.numel);
+      launch(copy_flat<To, From>, grid_for(s.numel / V + 1), dim3(kBlock), 0, stream(), y, x, s.numel);
+    else if (packs)
+      launch(copy_packs<To, From>, grid_for(packs->numel), dim3(kBlock), 0, stream(), y, x, *packs);
     else
       launch(copy_strided<To, From>, grid_for(s.numel), dim3(kBlock), 0, stream(), y, x, s);
   };

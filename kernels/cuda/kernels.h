@@ -31,9 +31,10 @@ void affine(const Affine&);
 void copy(const Copy&);
 // reduce.cu
 void reduce(const Reduce&);
-// lib/gemm.cpp
+// gemm.cpp, on lib/gemm.cpp; thin_gemm.cu: long sums of few products. False: not one of those, nothing was done
 void gemm(const Gemm&);
-// lib/conv.cpp
+bool thin_gemm(const Gemm&);
+// conv.cpp, on lib/conv.cpp
 void conv_fwd(const ConvFwd&);
 void conv_bwd(const ConvBwd&);
 // pool.cu

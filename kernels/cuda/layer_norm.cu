@@ -11,7 +11,7 @@ template <class T, class W>
 void forward(const LayerNormFwd& a) {
   using C = compute_t<T>;
   const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
-  visit_rows<T>("layer_norm", n, {&a.x, &a.y, &a.w, &a.b}, [&]<class L>(int threads, int per_block) {
+  visit_rows<T, true>("layer_norm", n, {&a.x, &a.y, &a.w, &a.b}, [&]<class L>(int threads, int per_block) {
     launch(layer_norm_rows<T, W, L>, blocks_of_rows(rows, per_block), dim3(static_cast<unsigned>(threads)), 0, stream(),
            a.x.ptr<T>(), a.w.ptr<W>(), a.b.ptr<W>(), a.y.ptr<T>(), a.mean.ptr<C>(), a.rstd.ptr<C>(), rows,
            static_cast<int>(n), static_cast<C>(a.eps));
@@ -23,7 +23,7 @@ void backward(const LayerNormBwd& a) {
   using C = compute_t<T>;
   const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
   const bool params = a.dw || a.db;
-  visit_rows<T>("layer_norm", n, {&a.x, &a.dy, &a.dx, &a.w}, [&]<class L>(int threads, int per_block) {
+  visit_rows<T, true>("layer_norm", n, {&a.x, &a.dy, &a.dx, &a.w}, [&]<class L>(int threads, int per_block) {
     // each block leaves sums of 2 n: as many blocks as are resident at once, each with an equal share of the rows
     const dim3 grid = blocks_of_rows(rows, per_block, std::max(1, kResident<T, L> / threads));
     C* sums = params ? scratch_of<C>(Scratch::kernel, static_cast<std::size_t>(2 * n) * grid.x) : nullptr;

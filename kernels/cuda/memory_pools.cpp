@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "engine/core/out_of_memory.h"
+
 namespace spn::kernels::cuda {
 namespace {
 
@@ -58,12 +60,21 @@ void* Pools::from_system(std::size_t size) {
   void* p = system_.take(size);
   if (p == nullptr && drop_cached() > 0) p = system_.take(size);
   if (p == nullptr)
-    fail("memory",
-         "cannot allocate {} bytes on the GPU: tensors hold {} of {} bytes taken by this process; use a smaller "
-         "--micro-batch, --activation-checkpointing, or more ranks",
-         size, stats_.in_use, stats_.reserved);
+    throw OutOfMemory(
+        "memory",
+        fmt::format("cannot allocate {} bytes on the GPU: tensors hold {} of {} bytes taken for them, captured steps "
+                    "keep {} of these{}; use a smaller --micro-batch, --activation-checkpointing, --residency host or "
+                    "disk, or more ranks",
+                    size, stats_.in_use, stats_.reserved, captured(), system_.others ? "; " + system_.others() : ""));
   stats_.reserved += size;
   return p;
+}
+
+std::size_t Pools::captured() const {
+  std::size_t bytes = 0;
+  for (const auto& [p, block] : blocks_)
+    if (block.pool != 0) bytes += block.size;
+  return bytes;
 }
 
 void Pools::trim() {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -19,10 +20,12 @@ class Pools {
   struct System {
     std::function<void*(std::size_t)> take;  // null: no memory
     std::function<void(void*)> give;         // after what is queued has ended
+    std::function<std::string()> others;     // who else holds the device's memory, for errors; may be absent
   };
   explicit Pools(System system) : system_(std::move(system)) {}
 
-  // Throws when there is no memory even after giving back all that is cached: what was asked, what holds the rest.
+  // Throws OutOfMemory when there is none even after giving back all that is cached: what was asked, what holds the
+  // rest.
   void* take(std::size_t bytes);
   void give(void* p) noexcept;
   MemoryStats stats();
@@ -43,7 +46,8 @@ class Pools {
     int pool = 0;
     bool whole = false;  // the system's own allocation, not a part of a slab
   };
-  std::size_t drop_cached();  // bytes given back to the system
+  std::size_t drop_cached();     // bytes given back to the system
+  std::size_t captured() const;  // bytes that captured steps keep
   void* carve(std::size_t size);
   void* from_system(std::size_t size);
 

@@ -1,18 +1,22 @@
 // Names for Nsight: every entry of the CUDA table is an NVTX range around what it queues.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace spn::kernels::cuda {
 
-// Opens and closes a range (runtime.cpp; nothing in the emulator).
+// Opens and closes a range, and says that the host may stand in a launch (runtime.cpp; nothing in the emulator).
 class Range {
  public:
   explicit Range(const char* name);
   ~Range();
   Range(const Range&) = delete;
   Range& operator=(const Range&) = delete;
+
+ private:
+  std::int64_t outer_ = 0;  // the wait around it (runtime.cpp)
 };
 
 // "layer_norm_fwd" of entry<&cuda::layer_norm_fwd>'s __PRETTY_FUNCTION__.

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -35,6 +37,26 @@ struct Download {
   bool free = true;
 };
 
+// Says to whoever watches (cuda_wait_seconds) that the host is in a call that may wait for the device: one that waits,
+// one that gives memory back, and every launch, as the device's queue may be full. The outermost counts.
+std::atomic<std::int64_t> g_waits_since{0};  // nanoseconds of the steady clock; 0: in none
+std::int64_t now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+class Waits {
+ public:
+  Waits() : outer_(g_waits_since) {
+    if (outer_ == 0) g_waits_since = now();
+  }
+  ~Waits() { g_waits_since = outer_; }
+  Waits(const Waits&) = delete;
+  Waits& operator=(const Waits&) = delete;
+
+ private:
+  std::int64_t outer_;
+};
+
 struct Gpu {
   explicit Gpu(int which) : index(which) {
     if (const std::string why = why_no_cuda_device(); !why.empty()) fail_usage("cuda", "{}", why);
@@ -64,6 +86,7 @@ struct Gpu {
   cudaStream_t stream = nullptr;
   Pools pools{{.take = [](std::size_t bytes) -> void* {
                  // a captured step may take memory: the allocation itself is not part of it
+                 const Waits waits;
                  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
                  expect(cudaThreadExchangeStreamCaptureMode(&mode), "memory");
                  void* p = nullptr;
@@ -76,7 +99,11 @@ struct Gpu {
                  expect(status, "memory");
                  return p;
                },
-               .give = [](void* p) { expect(cudaFree(p), "memory"); }}};  // cudaFree waits for the device
+               .give =
+                   [](void* p) {
+                     const Waits waits;  // for the device, before memory goes
+                     expect(cudaFree(p), "memory");
+                   }}};
   struct Held {
     void* p = nullptr;
     std::size_t bytes = 0;
@@ -107,12 +134,19 @@ Gpu& gpu() {
 
 }  // namespace
 
-Range::Range(const char* name) { nvtxRangePushA(name); }
-Range::~Range() { nvtxRangePop(); }
+Range::Range(const char* name) : outer_(g_waits_since) {
+  nvtxRangePushA(name);
+  if (outer_ == 0) g_waits_since = now();
+}
+Range::~Range() {
+  nvtxRangePop();
+  g_waits_since = outer_;
+}
 
 Stream stream() { return gpu().stream; }
 void* native_stream() { return gpu().stream; }
 int multiprocessors() { return gpu().properties.multiProcessorCount; }
+std::size_t shared_most() { return gpu().properties.sharedMemPerBlockOptin; }
 bool tf32_allowed() { return g_tf32; }
 bool capturing() { return g_gpu != nullptr && g_gpu->capturing; }
 
@@ -133,6 +167,11 @@ void* scratch(Scratch user, std::size_t bytes) {
   return held.p;
 }
 
+void sync() {
+  const Waits waits;
+  expect(cudaStreamSynchronize(gpu().stream), "sync");
+}
+
 void* alloc(std::size_t bytes) { return gpu().pools.take(bytes); }
 void release(void* p, std::size_t) noexcept { gpu().pools.give(p); }
 
@@ -145,8 +184,7 @@ void transfer(void* to, const void* from, std::size_t bytes) {
   expect(cudaPointerGetAttributes(&b, from), "transfer");
   expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, gpu().stream), "transfer");
   // host memory is the caller's again when this returns
-  if (a.type != cudaMemoryTypeDevice || b.type != cudaMemoryTypeDevice)
-    expect(cudaStreamSynchronize(gpu().stream), "transfer");
+  if (a.type != cudaMemoryTypeDevice || b.type != cudaMemoryTypeDevice) sync();
 }
 
 void upload(void* to, const void* from, std::size_t bytes) {
@@ -156,7 +194,8 @@ void upload(void* to, const void* from, std::size_t bytes) {
   if (g.next_pinned == slots.size()) slots.emplace_back();
   auto& slot = slots[g.next_pinned++];
   if (slot.bytes < bytes) {
-    if (slot.p != nullptr) expect(cudaFreeHost(slot.p), "upload");  // waits for the device
+    const Waits waits;  // for the device, before memory goes
+    if (slot.p != nullptr) expect(cudaFreeHost(slot.p), "upload");
     slot = {};
     expect(cudaHostAlloc(&slot.p, bytes, cudaHostAllocDefault), "upload");
     slot.bytes = bytes;
@@ -172,6 +211,7 @@ void await_uploads() {
   g.half = 1 - g.half;
   g.next_pinned = 0;
   // those of the step before, which kernels that run by now have waited for: no wait, unless the host is steps ahead
+  const Waits waits;
   expect(cudaEventSynchronize(g.uploaded[g.half]), "upload");
 }
 
@@ -203,18 +243,18 @@ void* download(const void* from, std::size_t bytes) {
 
 void collect(void* download, void* to) {
   Download& d = *static_cast<Download*>(download);
+  const Waits waits;
   expect(cudaEventSynchronize(d.arrived), "download");
   if (to != nullptr) std::memcpy(to, d.p, d.bytes);
   d.free = true;
 }
 
-void sync() { expect(cudaStreamSynchronize(gpu().stream), "sync"); }
 MemoryStats memory() { return gpu().pools.stats(); }
 void reset_peak() { gpu().pools.reset_peak(); }
 
 void capture_begin() {
   Gpu& g = gpu();
-  expect(cudaStreamSynchronize(g.stream), "capture");
+  sync();
   g.pools.trim();  // the plain steps' activations: the captured step takes as much again, of its own
   g.pools.begin_pool();
   expect(cudaStreamBeginCapture(g.stream, cudaStreamCaptureModeThreadLocal), "capture");
@@ -227,18 +267,25 @@ void* capture_end() {
   g.capturing = false;
   graph->pool = g.pools.end_pool();
   cudaGraph_t recorded = nullptr;
-  expect(cudaStreamEndCapture(g.stream, &recorded), "capture");
-  const cudaError_t status = cudaGraphInstantiate(&graph->exec, recorded, 0);
-  expect(cudaGraphDestroy(recorded), "capture");
+  cudaError_t status = cudaStreamEndCapture(g.stream, &recorded);
+  if (status == cudaSuccess) {
+    status = cudaGraphInstantiate(&graph->exec, recorded, 0);
+    cudaGraphDestroy(recorded);
+  }
+  if (status != cudaSuccess) g.pools.drop_pool(graph->pool);  // nobody will replay it
   expect(status, "capture");
   ++g.graphs;
   return graph.release();
 }
 
-void replay(void* graph) { expect(cudaGraphLaunch(static_cast<Graph*>(graph)->exec, gpu().stream), "replay"); }
+void replay(void* graph) {
+  const Waits waits;
+  expect(cudaGraphLaunch(static_cast<Graph*>(graph)->exec, gpu().stream), "replay");
+}
 
 void drop_graph(void* p) noexcept {
   const std::unique_ptr<Graph> graph(static_cast<Graph*>(p));
+  const Waits waits;
   Gpu& g = gpu();
   cudaStreamSynchronize(g.stream);
   cudaGraphExecDestroy(graph->exec);
@@ -304,6 +351,11 @@ std::int64_t cuda_free_bytes() {
   std::size_t free = 0, total = 0;
   cuda::expect(cudaMemGetInfo(&free, &total), "memory");
   return static_cast<std::int64_t>(free);
+}
+
+double cuda_wait_seconds() {
+  const std::int64_t since = cuda::g_waits_since;
+  return since == 0 ? 0 : static_cast<double>(cuda::now() - since) * 1e-9;
 }
 
 void allow_tf32(bool on) { cuda::g_tf32 = on; }

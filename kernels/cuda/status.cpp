@@ -1,6 +1,6 @@
 #include "kernels/cuda/status.h"
 
-#include "engine/core/check.h"
+#include "engine/core/out_of_memory.h"
 
 namespace spn::kernels::cuda {
 namespace {
@@ -24,7 +24,22 @@ const char* remedy(cudaError_t status) {
 
 }  // namespace
 
+std::string device_memory() {
+  std::size_t free = 0, total = 0;
+  if (cudaMemGetInfo(&free, &total) != cudaSuccess) {
+    cudaGetLastError();
+    return "how much memory it has, it does not say";
+  }
+  return fmt::format("{} of the device's {} bytes are free", free, total);
+}
+
 void fail_cuda(cudaError_t status, const char* where) {
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // it is said here, and does not stay behind
+    throw OutOfMemory(where, fmt::format("the GPU, or the host's page-locked memory, has no room: {}; use a smaller "
+                                         "--micro-batch, --activation-checkpointing, --residency disk, or more ranks",
+                                         device_memory()));
+  }
   fail(where, "CUDA: {} ({}); {}", cudaGetErrorString(status), cudaGetErrorName(status), remedy(status));
 }
 void fail_cublas(cublasStatus_t status, const char* where) {

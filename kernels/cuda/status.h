@@ -5,7 +5,12 @@
 #include <cuda_runtime.h>
 #include <cudnn.h>
 
+#include <string>
+
 namespace spn::kernels::cuda {
+
+// "N of the device's M bytes are free".
+std::string device_memory();
 
 [[noreturn]] void fail_cuda(cudaError_t status, const char* where);
 [[noreturn]] void fail_cublas(cublasStatus_t status, const char* where);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 
 #include "engine/core/view.h"
 #include "kernels/cuda/device/strided.h"
@@ -37,6 +38,27 @@ bool is_flat(const Strided<N>& s, const std::array<const View*, N>& views) {
     if (reinterpret_cast<std::uintptr_t>(views[static_cast<std::size_t>(v)]->data) % 16 != 0) return false;
   }
   return true;
+}
+
+// s with packs of `width` adjacent elements as its elements, where every view allows it: unit stride innermost, all
+// else a multiple of the pack, pointers fit for 16-byte access. A view behind the first may repeat one value there
+// (stride 0).
+template <int N>
+std::optional<Strided<N>> in_packs(Strided<N> s, int width, const std::array<const View*, N>& views) {
+  if (s.dims == 0) return std::nullopt;
+  const int in = s.dims - 1;
+  if (s.extent[in] % width != 0) return std::nullopt;
+  for (int v = 0; v < N; ++v) {
+    if (v > 0 && s.stride[v][in] == 0) continue;
+    if (s.stride[v][in] != 1) return std::nullopt;
+    if (reinterpret_cast<std::uintptr_t>(views[static_cast<std::size_t>(v)]->data) % 16 != 0) return std::nullopt;
+    for (int d = 0; d < in; ++d)
+      if (s.stride[v][d] % width != 0) return std::nullopt;
+    s.stride[v][in] = width;
+  }
+  s.extent[in] /= width;
+  s.numel /= width;
+  return s;
 }
 
 }  // namespace spn::kernels::cuda

@@ -57,7 +57,7 @@ void DeviceChoice::open(dist::Comm& world, const Precision& precision) {
 
 dist::Comm& DeviceChoice::comm(dist::Comm& world) {
   if (name_ == "cpu" || world.size() == 1) return world;
-  if (!nccl_) nccl_ = dist::make_nccl(world, kernels::table_for(device()).native_stream());
+  if (!nccl_) nccl_ = dist::make_nccl(world, kernels::table_for(device()).native_stream(), kernels::cuda_wait_seconds);
   return *nccl_;
 }
 

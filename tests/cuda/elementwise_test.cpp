@@ -52,6 +52,63 @@ TEST_F(CudaElementwise, BinaryBroadcastsAndStrides) {
     }
 }
 
+// Rows beside a vector, runs beside a value each, and what is just not fit for packs: odd lengths, odd beginnings.
+TEST_F(CudaElementwise, BroadcastsInPacks) {
+  for (const DType dtype : test::kFloats)
+    for (const std::int64_t width : {8, 16, 548, 1024, 1027})
+      for (const std::int64_t from : {0, 1}) {
+        const Shape shape{3, 5, width};
+        const Tensor a = random({3, 5, width + from}, 1, dtype), row = random({width + from}, 2, dtype);
+        const Tensor table = random({5, width + from}, 3, dtype), value = random({3, 5, 1}, 4, dtype);
+        const auto part = [&](const Tensor& t) { return t.narrow(-1, from, width); };
+        for (const Tensor& b : {row, table})
+          compare(
+              [&](const auto& at, const Tensor& out) {
+                run<&Table::binary>({BinaryOp::mul, part(at(a)), part(at(b)).expand(shape), out});
+              },
+              shape, dtype);
+        compare(
+            [&](const auto& at, const Tensor& out) {
+              run<&Table::binary>({BinaryOp::add, at(value).expand(shape), part(at(a)), out});
+            },
+            shape, dtype);
+        compare(
+            [&](const auto& at, const Tensor& out) {
+              out.copy_from(part(at(a)));
+              run<&Table::binary>({BinaryOp::sub, out, part(at(row)).expand(shape), out});
+            },
+            shape, dtype);
+      }
+}
+
+TEST_F(CudaElementwise, CopiesInPacks) {
+  for (const auto& [from, to] : {std::pair{DType::f32, DType::bf16},
+                                 {DType::bf16, DType::f32},
+                                 {DType::f32, DType::f32},
+                                 {DType::bf16, DType::bf16},
+                                 {DType::u8, DType::u8},
+                                 {DType::i64, DType::i64}})
+    for (const std::int64_t n : {1, 7, 8, 16, 33, 1000, 4099}) {
+      const Tensor x = random({4, n + 16}, 1, DType::f32, 0, 100).to(from);
+      for (const std::int64_t begin : {0, 1, 16})  // the second is not aligned
+        compare(
+            [&](const auto& at, const Tensor& out) { run<&Table::copy>({.x = at(x).narrow(1, begin, n), .y = out}); },
+            {4, n}, to);
+      compare([&](const auto& at, const Tensor& out) { run<&Table::copy>({.x = at(x), .y = out}); }, {4, n + 16}, to);
+      compare(  // parts of a wider row, as tokens are joined
+          [&](const auto& at, const Tensor& out) {
+            out.fill(3);
+            run<&Table::copy>({.x = at(x).narrow(1, 0, n), .y = out.narrow(1, 16, n)});
+          },
+          {4, n + 24}, to);
+      compare(  // one row for all
+          [&](const auto& at, const Tensor& out) {
+            run<&Table::copy>({.x = at(x).narrow(0, 2, 1).narrow(1, 0, n).expand({4, n}), .y = out});
+          },
+          {4, n}, to);
+    }
+}
+
 TEST_F(CudaElementwise, AffineInPlaceAndUnaligned) {
   for (const DType dtype : test::kFloats) {
     const Tensor x = random({101}, 1, dtype);

@@ -7,7 +7,7 @@ namespace {
 using test::random;
 
 // Off and on 16 bytes; registers of a warp (few, many), of a block, and beyond them.
-constexpr std::int64_t kLengths[] = {1, 7, 8, 31, 33, 64, 257, 264, 1000, 1024, 1032, 3001, 8200};
+constexpr std::int64_t kLengths[] = {1, 7, 8, 12, 31, 33, 64, 257, 264, 548, 1000, 1024, 1028, 1032, 3001, 8200};
 
 struct Types {
   DType rows, parameters;

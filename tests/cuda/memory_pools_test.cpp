@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <set>
 
+#include "engine/core/out_of_memory.h"
+
 namespace spn::kernels::cuda {
 namespace {
 
@@ -28,7 +30,8 @@ struct FakeDevice {
                      live.erase(p);
                      ++given_back;
                      std::free(p);
-                   }}};
+                   },
+               .others = [this] { return fmt::format("{} bytes are free", limit - used); }}};
   ~FakeDevice() {
     for (auto& [p, n] : live) std::free(p);
   }
@@ -69,10 +72,11 @@ TEST(Pools, WhatIsCachedIsGivenBackBeforeGivingUp) {
   try {
     d.pools.take(4 * kMiB);
     FAIL() << "expected a throw";
-  } catch (const Error& e) {
+  } catch (const OutOfMemory& e) {
     const std::string text = e.what();
     EXPECT_NE(text.find(std::to_string(4 * kMiB)), std::string::npos) << text;  // what was asked
     EXPECT_NE(text.find(std::to_string(8 * kMiB)), std::string::npos) << text;  // what holds the rest
+    EXPECT_NE(text.find(std::to_string(2 * kMiB) + " bytes are free"), std::string::npos) << text;
     EXPECT_NE(text.find("--micro-batch"), std::string::npos) << text;
   }
 }
@@ -103,7 +107,14 @@ TEST(Pools, NothingIsGivenBackWhileAStepIsCaptured) {
   FakeDevice d(10 * kMiB);
   d.pools.give(d.pools.take(6 * kMiB));
   d.pools.begin_pool();
-  EXPECT_THROW(d.pools.take(8 * kMiB), Error);
+  d.pools.give(d.pools.take(3 * kMiB));
+  try {
+    d.pools.take(8 * kMiB);
+    FAIL() << "expected a throw";
+  } catch (const OutOfMemory& e) {
+    const std::string text = e.what();
+    EXPECT_NE(text.find(fmt::format("captured steps keep {} of these", 3 * kMiB)), std::string::npos) << text;
+  }
   EXPECT_EQ(d.given_back, 0);
   (void)d.pools.end_pool();
   d.pools.trim();

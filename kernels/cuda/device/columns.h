@@ -3,17 +3,11 @@
 // takes `across` packs side by side and `down` rows at once; where it takes whole rows, its warps read runs.
 #pragma once
 
-#include "kernels/cuda/device/base.h"
+#include "kernels/cuda/device/rows.h"
 
 namespace spn::kernels::cuda {
 
 inline constexpr int kColumnThreads = 256, kMostAcross = 64;
-
-// V values of T that move in one instruction.
-template <class T, int V>
-struct alignas(sizeof(T) * V) Lane {
-  T v[V];
-};
 
 struct Columns {
   std::int64_t rows, channels;

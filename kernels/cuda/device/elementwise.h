@@ -1,6 +1,7 @@
 // y[i] = f(x0[i], x1[i], …): contiguous runs 16 bytes at a time, or any strides.
 #pragma once
 
+#include "kernels/cuda/device/rows.h"
 #include "kernels/cuda/device/strided.h"
 #include "kernels/math/unary.h"
 
@@ -44,6 +45,32 @@ __global__ void map_strided(T* y, Inputs<T, N> x, Strided<N + 1> s, F f) {
   }
 }
 
+// Runs of packs in any strides, s in packs: a vector beside many rows, a value beside each run.
+template <class T, int N, class F>
+__global__ void map_packs(T* y, Inputs<T, N> x, Strided<N + 1> s, F f) {
+  constexpr int kPack = Pack<T>::n;
+  for (std::int64_t i = global_thread(); i < s.numel; i += all_threads()) {
+    std::int64_t at[N + 1];
+    s.offsets(i, at);
+    compute_t<T> in[N][kPack];
+    for (int v = 0; v < N; ++v) {
+      if (s.stride[v + 1][s.dims - 1] != 0) {
+        load_some<kPack>(x.p[v] + at[v + 1], in[v]);
+      } else {
+        const compute_t<T> one = load(x.p[v][at[v + 1]]);
+        for (int k = 0; k < kPack; ++k) in[v][k] = one;
+      }
+    }
+    compute_t<T> out[kPack];
+    for (int k = 0; k < kPack; ++k) {
+      compute_t<T> e[N];
+      for (int v = 0; v < N; ++v) e[v] = in[v][k];
+      out[k] = f(e);
+    }
+    store_some<kPack>(y + at[0], out);
+  }
+}
+
 template <UnaryOp op, class C>
 struct UnaryValue {
   __device__ C operator()(const C (&e)[1]) const { return unary_value<op>(e[0]); }
@@ -63,10 +90,33 @@ struct AffineValue {
   __device__ C operator()(const C (&e)[1]) const { return mul * e[0] + add; }
 };
 
-// y = x: the conversions that training makes all the time, and moves of whole elements of 1, 2, 4 or 8 bytes.
+// y = x: the conversions that training makes all the time, and moves of whole elements of 1, 2, 4 or 8 bytes. As many
+// elements at a time as fill 16 bytes of the narrower.
+template <class To, class From>
+inline constexpr int kCopyPack = Pack<To>::n > Pack<From>::n ? Pack<To>::n : Pack<From>::n;
+
+template <int V, class To, class From>
+__device__ inline void copy_some(To* y, const From* x) {
+  compute_t<From> e[V];
+  load_some<V>(x, e);
+  store_some<V>(y, e);
+}
 template <class To, class From>
 __global__ void copy_flat(To* y, const From* x, std::int64_t n) {
-  for (std::int64_t i = global_thread(); i < n; i += all_threads()) y[i] = convert<To>(x[i]);
+  constexpr int V = kCopyPack<To, From>;
+  const std::int64_t packs = n / V;
+  for (std::int64_t i = global_thread(); i < packs; i += all_threads()) copy_some<V>(y + i * V, x + i * V);
+  const std::int64_t rest = packs * V + global_thread();  // fewer than a block's threads
+  if (rest < n) y[rest] = convert<To>(x[rest]);
+}
+// Runs of packs, s in packs.
+template <class To, class From>
+__global__ void copy_packs(To* y, const From* x, Strided<2> s) {
+  for (std::int64_t i = global_thread(); i < s.numel; i += all_threads()) {
+    std::int64_t at[2];
+    s.offsets(i, at);
+    copy_some<kCopyPack<To, From>>(y + at[0], x + at[1]);
+  }
 }
 template <class To, class From>
 __global__ void copy_strided(To* y, const From* x, Strided<2> s) {

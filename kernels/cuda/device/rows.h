@@ -6,11 +6,21 @@
 
 namespace spn::kernels::cuda {
 
-// V elements at p: 16 bytes a load (p aligned to them), or one element where V is 1.
+// V values of T that move in one instruction.
+template <class T, int V>
+struct alignas(sizeof(T) * V) Lane {
+  T v[V];
+};
+
+// V elements at p: 16 bytes a load (p aligned to them), fewer where V is less than they are.
 template <int V, class T>
 __device__ inline void load_some(const T* p, compute_t<T> (&e)[V]) {
   if constexpr (V == 1) {
     e[0] = load(*p);
+  } else if constexpr (V < Pack<T>::n) {
+    const auto v = *reinterpret_cast<const Lane<T, V>*>(p);
+#pragma unroll
+    for (int j = 0; j < V; ++j) e[j] = load(v.v[j]);
   } else {
     constexpr int n = Pack<T>::n;
     static_assert(V % n == 0);
@@ -26,6 +36,11 @@ template <int V, class T, class C>
 __device__ inline void store_some(T* p, const C (&e)[V]) {
   if constexpr (V == 1) {
     *p = convert<T>(e[0]);
+  } else if constexpr (V < Pack<T>::n) {
+    Lane<T, V> v;
+#pragma unroll
+    for (int j = 0; j < V; ++j) v.v[j] = convert<T>(e[j]);
+    *reinterpret_cast<Lane<T, V>*>(p) = v;
   } else {
     constexpr int n = Pack<T>::n;
     static_assert(V % n == 0);
@@ -71,22 +86,24 @@ struct BlockGroup {
   }
 };
 
-// Up to packs · size · 16 bytes of a row in registers. Columns k of a thread are the V from i on, in each().
-template <class G, int packs>
+// Up to packs · size · bytes of a row in registers: 16 a load, or 8 for rows whose length is a multiple of no more.
+// Columns k of a thread are the V from i on, in each().
+template <class G, int packs, int bytes = 16>
 struct Registers : G {
   using Group = G;
   static constexpr int kPacks = packs;
   template <class T>
-  static constexpr int width = Pack<T>::n;
+  static constexpr int width = bytes / static_cast<int>(sizeof(T));
 
   template <class T>
   struct Row {
-    Pack<T> v[packs];
+    using Part = Lane<T, width<T>>;
+    Part v[packs];
     __device__ Row(const T* p, int n) {
 #pragma unroll
       for (int k = 0; k < packs; ++k) {
         const int i = (k * G::size() + G::rank()) * width<T>;
-        v[k] = i < n ? load_pack(p + i) : Pack<T>{};
+        v[k] = i < n ? *reinterpret_cast<const Part*>(p + i) : Part{};
       }
     }
     __device__ void get(int k, int, compute_t<T> (&e)[width<T>]) const {

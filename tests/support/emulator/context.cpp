@@ -6,10 +6,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <memory>
 #include <vector>
 
+#include "engine/core/out_of_memory.h"
 #include "engine/core/stopwatch.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/range.h"
@@ -22,6 +24,7 @@ namespace spn::kernels::cuda {
 namespace {
 
 int g_graphs = 0;
+std::size_t g_capture_limit = std::numeric_limits<std::size_t>::max();
 
 // What happens on the device, numbered as it is queued; up to which number uploads wait for it, or the host has.
 std::int64_t g_done = 0, g_awaited = 0, g_host_waits = 0;
@@ -87,6 +90,7 @@ Range::~Range() = default;
 
 Stream stream() { return nullptr; }
 int multiprocessors() { return 3; }  // few, so that grids stride
+std::size_t shared_most() { return emulator::shared_limit(); }
 
 void* scratch(Scratch user, std::size_t bytes) {
   struct Held {
@@ -112,6 +116,7 @@ void* scratch(Scratch user, std::size_t bytes) {
 }
 
 void* alloc(std::size_t bytes) {
+  if (emulator::recording() && bytes > g_capture_limit) throw OutOfMemory("memory", "no room while a step is captured");
   auto block = std::make_unique<emulator::Guarded>(bytes);
   void* p = block->data();
   // a pool gives again what kernels that are queued may still use
@@ -207,6 +212,8 @@ void reset_peak() { device().stats.peak = device().stats.in_use; }
 }  // namespace spn::kernels::cuda
 
 namespace spn::emulator {
+void limit_captures(std::size_t bytes) { kernels::cuda::g_capture_limit = bytes; }
+int graphs() { return kernels::cuda::g_graphs; }
 std::int64_t host_waits() { return kernels::cuda::g_host_waits; }
 void touch(const void* arguments, std::size_t bytes) {
   ++kernels::cuda::g_done;
@@ -225,6 +232,7 @@ void open_cuda_device(int) {}
 std::vector<std::string> cuda_device_names() { return {"emulated on the host"}; }
 std::string cuda_versions() { return "CUDA emulated on the host"; }
 void allow_tf32(bool) {}
+double cuda_wait_seconds() { return 0; }  // what is queued is done at once
 std::int64_t cuda_free_bytes() { return std::int64_t{1} << 30; }
 double cuda_seconds(const std::function<void()>& work) {
   const Stopwatch watch;

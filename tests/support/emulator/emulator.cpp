@@ -22,7 +22,7 @@ namespace {
 namespace context = boost::context;
 
 // What a device of the newest supported architecture allows a block.
-constexpr std::size_t kSharedLimit = 227 * 1024;
+std::size_t g_shared_limit = std::size_t{227} * 1024;
 constexpr unsigned kThreadLimit = 1024, kGridLimit = 65535;  // grid: of y and z
 constexpr std::size_t kStack = std::size_t{128} << 10;
 
@@ -92,8 +92,8 @@ class Block {
     if (!memory) {
       memory.emplace(bytes);
       used_ += bytes;
-      check(used_ + dynamic_.size() <= kSharedLimit, "emulator", "expected at most {} bytes of shared memory, got {}",
-            kSharedLimit, used_ + dynamic_.size());
+      check(used_ + dynamic_.size() <= g_shared_limit, "emulator", "expected at most {} bytes of shared memory, got {}",
+            g_shared_limit, used_ + dynamic_.size());
     }
     check(memory->size() == bytes, "emulator", "{}:{}: shared memory of {} and {} bytes at one place", file, line,
           memory->size(), bytes);
@@ -211,6 +211,8 @@ Recorded end_recording() {
 }
 bool recording() { return g_recording; }
 
+std::size_t shared_limit() { return g_shared_limit; }
+void set_shared_limit(std::size_t bytes) { g_shared_limit = bytes; }
 void set_order(Order order) { g_order = order; }
 std::int64_t launches() { return g_launches; }
 
@@ -241,8 +243,8 @@ void run_grid(const Dim3& grid, const Dim3& shape, std::size_t shared_bytes, con
         threads);
   check(grid.y <= kGridLimit && grid.z <= kGridLimit && grid.x <= 0x7fffffffU, "emulator",
         "a grid of {} x {} x {} blocks is beyond a device's limits", grid.x, grid.y, grid.z);
-  check(shared_bytes <= kSharedLimit, "emulator", "expected at most {} bytes of shared memory, got {}", kSharedLimit,
-        shared_bytes);
+  check(shared_bytes <= g_shared_limit, "emulator", "expected at most {} bytes of shared memory, got {}",
+        g_shared_limit, shared_bytes);
   check(g_block == nullptr, "emulator", "a kernel launches a kernel");
   ++g_launches;
   const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;

@@ -31,6 +31,13 @@ std::int64_t launches();
 // How often since the start the host waited for the device where a GPU makes it wait: copies with a side in host
 // memory, sync, collect, the beginning of a capture.
 std::int64_t host_waits();
+// While a step is captured, a tensor of more bytes than this finds no memory.
+void limit_captures(std::size_t bytes);
+// Captured steps that can be replayed.
+int graphs();
+// Shared memory of a block; a test may take some away.
+std::size_t shared_limit();
+void set_shared_limit(std::size_t bytes);
 
 // Inside a kernel.
 const Dim3& thread_index();
