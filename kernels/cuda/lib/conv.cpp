@@ -10,6 +10,7 @@
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/lib/convolution.h"
 #include "kernels/cuda/lib/handles.h"
+#include "kernels/cuda/lib/tune.h"
 #include "kernels/cuda/status.h"
 
 namespace spn::kernels::cuda {
@@ -33,6 +34,7 @@ struct Plan {
   FilterShape w;
   Descriptor convolution;
   std::vector<Candidate> candidates;
+  bool tuned = false;
 
   auto best(Order order) {
     return std::find_if(candidates.begin(), candidates.end(),
@@ -155,14 +157,27 @@ bool can_convolve(const Convolution& p, Pass pass, Order order) {
 bool convolve(const Convolution& p, Pass pass, Order order, void* x, void* w, void* y) {
   Plan& plan = plan_for(p, pass);
   const Factors f(p.dtype);
-  for (auto c = plan.best(order); c != plan.candidates.end(); c = plan.best(order)) {
-    cudnnStatus_t status = cudnnSetConvolutionMathType(plan.convolution.get(), c->math);
-    if (status == CUDNN_STATUS_SUCCESS) status = call(plan, *c, f, pass, x, w, y);
+  const auto done = [&](const Candidate& c) {
+    cudnnStatus_t status = cudnnSetConvolutionMathType(plan.convolution.get(), c.math);
+    if (status == CUDNN_STATUS_SUCCESS) status = call(plan, c, f, pass, x, w, y);
     if (status == CUDNN_STATUS_SUCCESS) return true;
     // the device's word, not the library's
     if (CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_EXECUTION_FAILED) fail_cudnn(status, "conv");
     log::debug("conv: {} [{},{},{},{}] by {} filters {}x{}: algorithm {} was refused ({})", name_of(p.dtype), p.n, p.c,
-               p.h, p.w, p.out, p.kh, p.kw, c->algorithm, cudnnGetErrorString(status));
+               p.h, p.w, p.out, p.kh, p.kw, c.algorithm, cudnnGetErrorString(status));
+    return false;
+  };
+  if (!plan.tuned && order == Order::fixed && may_tune()) {
+    std::vector<Candidate> fixed;
+    for (const Candidate& c : plan.candidates)
+      if (c.fixed_order) fixed.push_back(c);
+    fastest_first(fixed, [&](const Candidate& c) { return seconds_of([&] { return done(c); }); });
+    std::erase_if(plan.candidates, [](const Candidate& c) { return c.fixed_order; });
+    plan.candidates.insert(plan.candidates.begin(), fixed.begin(), fixed.end());
+    plan.tuned = true;
+  }
+  for (auto c = plan.best(order); c != plan.candidates.end(); c = plan.best(order)) {
+    if (done(*c)) return true;
     plan.candidates.erase(c);
   }
   return false;

@@ -1,17 +1,21 @@
-// Matrix products by cuBLASLt. Its matrices are column-major, so that c = a · b is asked for as cᵀ = bᵀ · aᵀ.
-// Algorithms are chosen once a problem and kept.
+// Matrix products by cuBLASLt. Its matrices are column-major, so that c = a · b is asked for as cᵀ = bᵀ · aᵀ. The
+// candidates of its heuristics are kept a problem, best first; one that is refused when it is called is struck off.
+#include <array>
 #include <map>
 #include <mutex>
+#include <vector>
 
 #include "engine/core/log.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/lib/handles.h"
 #include "kernels/cuda/lib/product.h"
+#include "kernels/cuda/lib/tune.h"
 #include "kernels/cuda/status.h"
 
 namespace spn::kernels::cuda {
 namespace {
 
+constexpr int kCandidates = 8;
 constexpr std::size_t kWorkspace = std::size_t{32} << 20;  // what NVIDIA advises for Hopper
 
 using Operation = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
@@ -30,8 +34,8 @@ cudaDataType_t type_of(DType t) {
 struct Plan {
   Operation operation;
   Layout a, b, c;
-  cublasLtMatmulAlgo_t algorithm{};
-  bool found = false;
+  std::vector<cublasLtMatmulAlgo_t> algorithms;  // best first
+  bool tuned = false;
 };
 
 std::string description(const Product& p) {
@@ -99,14 +103,17 @@ Plan make_plan(const Product& p) {
   for (const auto what : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
                           CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
     prefer(what, alignment);
-  cublasLtMatmulHeuristicResult_t best{};
-  int found = 0;
-  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-      cublas(), operation, plan.b.get(), plan.a.get(), plan.c.get(), plan.c.get(), preference, 1, &best, &found);
-  plan.found = status == CUBLAS_STATUS_SUCCESS && found > 0;
-  plan.algorithm = best.algo;
-  if (p.sums || !plan.found)
-    log::debug("gemm: {}: {}", description(p), plan.found ? "the library's epilogue" : "no algorithm");
+  std::array<cublasLtMatmulHeuristicResult_t, kCandidates> proposed{};
+  int count = 0;
+  const cublasStatus_t status =
+      cublasLtMatmulAlgoGetHeuristic(cublas(), operation, plan.b.get(), plan.a.get(), plan.c.get(), plan.c.get(),
+                                     preference, kCandidates, proposed.data(), &count);
+  if (status != CUBLAS_STATUS_SUCCESS) count = 0;
+  for (int i = 0; i < count; ++i)
+    if (const auto& r = proposed[static_cast<std::size_t>(i)]; r.state == CUBLAS_STATUS_SUCCESS)
+      plan.algorithms.push_back(r.algo);
+  if (p.sums || plan.algorithms.empty())
+    log::debug("gemm: {}: {}", description(p), plan.algorithms.empty() ? "no algorithm" : "the library's epilogue");
   return plan;
 }
 
@@ -122,20 +129,30 @@ Plan& plan_for(const Product& p) {
 
 bool multiply(const Product& p, const ProductMemory& at) {
   Plan& plan = plan_for(p);
-  if (!plan.found) return false;
   const float one = 1, keep = p.accumulate ? 1.0F : 0.0F;
   const double one64 = 1, keep64 = p.accumulate ? 1.0 : 0.0;
   const bool wide = p.in == DType::f64;
-  if (p.biased) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
-  if (p.sums) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.sums);
-  const cublasStatus_t status =
-      cublasLtMatmul(cublas(), plan.operation.get(), wide ? static_cast<const void*>(&one64) : &one, at.b, plan.b.get(),
-                     at.a, plan.a.get(), wide ? static_cast<const void*>(&keep64) : &keep, at.c, plan.c.get(), at.c,
-                     plan.c.get(), &plan.algorithm, scratch(Scratch::gemm, kWorkspace), kWorkspace, stream());
-  if (status == CUBLAS_STATUS_SUCCESS) return true;
-  if (status == CUBLAS_STATUS_EXECUTION_FAILED) fail_cublas(status, "gemm");  // the device's word, not the library's
-  log::debug("gemm: {}: refused ({})", description(p), cublasLtGetStatusString(status));
-  plan.found = false;  // the heuristics promised too much: not again
+  const auto call = [&](const cublasLtMatmulAlgo_t& algorithm) {
+    if (p.biased) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
+    if (p.sums) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.sums);
+    const cublasStatus_t status = cublasLtMatmul(
+        cublas(), plan.operation.get(), wide ? static_cast<const void*>(&one64) : &one, at.b, plan.b.get(), at.a,
+        plan.a.get(), wide ? static_cast<const void*>(&keep64) : &keep, at.c, plan.c.get(), at.c, plan.c.get(),
+        &algorithm, scratch(Scratch::gemm, kWorkspace), kWorkspace, stream());
+    if (status == CUBLAS_STATUS_SUCCESS) return true;
+    if (status == CUBLAS_STATUS_EXECUTION_FAILED) fail_cublas(status, "gemm");  // the device's word, not the library's
+    log::debug("gemm: {}: refused ({})", description(p), cublasLtGetStatusString(status));
+    return false;
+  };
+  // what adds to its result cannot be done more than once
+  if (!plan.tuned && !p.accumulate && plan.algorithms.size() > 1 && may_tune()) {
+    fastest_first(plan.algorithms, [&](const auto& a) { return seconds_of([&] { return call(a); }); });
+    plan.tuned = true;
+  }
+  while (!plan.algorithms.empty()) {
+    if (call(plan.algorithms.front())) return true;
+    plan.algorithms.erase(plan.algorithms.begin());  // the heuristics promised too much: not again
+  }
   return false;
 }
 
