@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <iomanip>
 #include <ostream>
 #include <set>
 #include <sstream>
@@ -113,6 +114,16 @@ struct Options::Impl {
     in_source.clear();
   }
 
+  // Values of a list: apart by blanks, in quotes where they hold some. `name =` is the empty list.
+  static std::vector<std::string> split(const std::vector<std::string>& lines) {
+    std::vector<std::string> out;
+    for (const std::string& line : lines) {
+      std::istringstream in(line);
+      for (std::string value; in >> std::quoted(value);) out.push_back(value);
+    }
+    return out;
+  }
+
   void read_file(const std::string& path) {
     std::ifstream in(path);
     if (!in) fail_usage("options", "cannot read configuration file {}", path);
@@ -129,7 +140,7 @@ struct Options::Impl {
         Entry* e = find(name);
         if (e != nullptr && !e->is_list && values.size() > 1)
           fail_usage("options", "{} gives {} {} times; keep one line", path, name, values.size());
-        if (e != nullptr && e->is_list) std::erase(values, "");  // `name =` is the empty list
+        if (e != nullptr && e->is_list) values = split(values);
         take(name, values, "in " + path);
       }
       end_source();
@@ -315,7 +326,14 @@ std::string Options::resolved() const {
     if (e.heading) {
       s += "\n# " + e.name + "\n";
     } else if (e.is_list && !e.values().empty()) {
-      for (const auto& v : e.values()) s += e.name + " = " + v + "\n";
+      for (const auto& v : e.values()) {
+        std::ostringstream text;
+        if (v.find_first_of(" \t\"\\") == std::string::npos)
+          text << v;
+        else
+          text << std::quoted(v);
+        s += e.name + " = " + text.str() + "\n";
+      }
     } else if (const std::string v = e.print(); !v.empty()) {
       s += e.name + " = " + v + "\n";
     } else {

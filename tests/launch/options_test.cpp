@@ -99,6 +99,11 @@ TEST(Options, ResolvedConfigurationRepeatsTheRun) {
   EXPECT_FALSE(b.flips);
   EXPECT_EQ(b.packs, a.packs);
   EXPECT_EQ(b.table.resolved(), a.table.resolved());
+  // on one line too, as people write them
+  std::ofstream(folder / "line.cfg") << "pack = a.h5 \"my data/b.h5\"  c.h5\npack = d.h5\n";
+  Table c;
+  c.parse({"--config", folder / "line.cfg"});
+  EXPECT_EQ(c.packs, (std::vector<std::string>{"a.h5", "my data/b.h5", "c.h5", "d.h5"}));
 }
 
 TEST(Options, ErrorsNameTheNearestKeyAndTheExpectedValue) {
