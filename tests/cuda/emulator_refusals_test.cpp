@@ -1,5 +1,6 @@
 // What is done where a vendor's library knows no way, or promises one and refuses when it is called: the same results.
 #include "tests/cuda/twin.h"
+#include "tests/support/emulator/emulator.h"
 #include "tests/support/emulator/vendor.h"
 
 namespace spn::kernels {
@@ -117,6 +118,36 @@ TEST_F(RefusedConv, WhatNobodyCanConvolveIsSaid) {
   const Refusals refused({}, [](const Convolution&, Pass, Order) { return true; });
   EXPECT_THROW(convolution(DType::bf16, DType::f32), Error);
   EXPECT_THROW(convolution(DType::f64, DType::f64), Error);
+}
+
+// Tiles shrink to what a block of the device has; what fits no tile is said.
+class LittleSharedMemory : public test::Twin {
+ protected:
+  void TearDown() override { emulator::set_shared_limit(usual); }
+  void attention() {
+    const Tensor q = random({2, 2, 40, 96}, 1, DType::f64), k = random({2, 2, 37, 96}, 2, DType::f64);
+    compare_all(
+        [&](const auto& at, const std::vector<Tensor>& out) {
+          run<&Table::attention_fwd>(
+              {.q = at(q), .k = at(k), .v = at(k), .o = out[0], .lse = out[1], .scale = 0.1, .dropout = {}});
+        },
+        {{q.shape(), DType::f64, 64 * 133}, {{2, 2, 40}, DType::f64, 64 * 133}});
+  }
+  const std::size_t usual = emulator::shared_limit();
+};
+
+TEST_F(LittleSharedMemory, AttentionTakesSmallerTiles) {
+  for (const std::size_t kib : {163, 99, 48}) {
+    emulator::set_shared_limit(kib << 10);
+    attention();
+  }
+  emulator::set_shared_limit(4 << 10);
+  try {
+    attention();
+    FAIL() << "expected a throw";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("4096 bytes of shared memory"), std::string::npos) << e.what();
+  }
 }
 
 }  // namespace
