@@ -67,7 +67,7 @@ class PhiloxStream {
     count_ += blocks;
     return *this;
   }
-  // Standard normal (Box-Muller); at most 8.6, the logarithm of 2^-53. Takes 128 bits.
+  // Standard normal (Box-Muller); never beyond 8.6: sqrt(2 ln 2^53) = 8.57. Takes 128 bits.
   double normal();
   // Uniform integer in [0, n), without modulo bias (Lemire 2019). n > 0.
   std::uint64_t below(std::uint64_t n);

@@ -33,7 +33,10 @@ int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
   if (!options.parse(args, std::cout)) return exit_ok;
   device.open(world, precision);
   what.device = device.device();
-  what.products = precision.dtype();
+  // a CPU multiplies a loss in fp32, whatever the activations are in (kernels/args/contrastive.h)
+  const bool cpu = what.device.type == DeviceType::cpu;
+  what.products = cpu ? DType::f32 : precision.dtype();
+  const std::string products = !cpu && precision.name == "tf32" ? "tf32" : name_of(what.products);
   if (negatives == "exclude_radius_um") what.negatives = kernels::Negatives::exclude_radius;
   if (negatives == "other_cluster") what.negatives = kernels::Negatives::other_cluster;
   const int threads = settle_threads();
@@ -47,7 +50,7 @@ int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
                                     {"threads", threads},
                                     {"device", device.description()},
                                     {"precision", precision.name},
-                                    {"products", name_of(what.products)},
+                                    {"products", products},
                                     {"global_batch", what.global_batch},
                                     {"width", what.width},
                                     {"negatives", negatives},
@@ -66,7 +69,7 @@ int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
             << fmt::format(
                    "{:.3f} s (forward {:.3f}, backward {:.3f}): {:.1f} GFLOP/s of 8 B^2 d, {:.0f} % of a {}-cubed "
                    "{} matmul; {:.1f} MiB beyond inputs and outputs on a rank ({:.1f} MiB of the process)\n",
-                   f.seconds, f.forward_s, f.backward_s, f.gflops, 100 * of_matmul, f.matmul_size, precision.name,
+                   f.seconds, f.forward_s, f.backward_s, f.gflops, 100 * of_matmul, f.matmul_size, products,
                    static_cast<double>(f.extra_bytes) / 1048576, static_cast<double>(f.rss_growth_bytes) / 1048576);
   std::cout << f.profile;
   return exit_ok;

@@ -31,8 +31,9 @@ TEST(BenchLoss, SaysWhatWasMultipliedInWhat) {
     const Ran ran = run_binary(std::string("bench loss --global-batch 64 --width 24 --repeats 1 --precision ") +
                                (bf16 ? "bf16" : "fp32"));
     ASSERT_EQ(ran.status, 0) << ran.text;
-    EXPECT_NE(ran.text.find(bf16 ? "\"products\":\"bf16\"" : "\"products\":\"f32\""), std::string::npos) << ran.text;
-    EXPECT_NE(ran.text.find(bf16 ? "1024-cubed bf16 matmul" : "1024-cubed fp32 matmul"), std::string::npos) << ran.text;
+    EXPECT_NE(ran.text.find(bf16 ? "\"precision\":\"bf16\"" : "\"precision\":\"fp32\""), std::string::npos) << ran.text;
+    EXPECT_NE(ran.text.find("\"products\":\"f32\""), std::string::npos) << ran.text;
+    EXPECT_NE(ran.text.find("1024-cubed f32 matmul"), std::string::npos) << ran.text;
     EXPECT_NE(ran.text.find("\"matmul_size\":1024"), std::string::npos) << ran.text;
   }
 }
