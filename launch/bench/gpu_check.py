@@ -5,6 +5,7 @@ gpu_figures.py, what is concluded from output in gpu_report.py.
 A part passes, fails, or is skipped with the reason said; a figure that was measured has passed, and the table says
 which target it reached."""
 import argparse
+import hashlib
 import os
 import re
 import shutil
@@ -26,7 +27,12 @@ class Check(Figures):
     def device(self, seconds, entry):
         text = self.must("version", [self.spotniche, "--version"], seconds)
         self.machine["spotniche"] = [s for s in text.splitlines()[1:] if s]
-        about = Path(os.environ.get("SPN_BUNDLE", "/nonexistent")) / "about.txt"
+        # by what is in them: --version says the same of two commits
+        bundle = Path(os.environ.get("SPN_BUNDLE", "/nonexistent"))
+        folder = bundle / "libexec" if (bundle / "libexec").exists() else self.bin  # its bin/ holds links to a script
+        self.machine["programs"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+                                    for name in ("spotniche", "test_cuda") if (folder / name).exists()}
+        about = bundle / "about.txt"
         if about.exists():
             self.machine["bundle"] = about.read_text().splitlines()
         if not self.cuda:
@@ -188,8 +194,8 @@ class Check(Figures):
         only, self.a.only = self.a.only, None
         self.part("device", 20, self.device, reserve=True)
         self.a.only = only
-        self.go_on()
         if self.parts[0]["status"] == "passed":
+            self.go_on()
             self.part("tests", 120, self.tests)
             self.part("slides", 40, self.real_slides)
             self.part("ranks:plain", 35, self.ranks("off"))
@@ -211,6 +217,9 @@ class Check(Figures):
         return self.finish()
 
     def finish(self):
+        if not self.goes_on and (self.out / "gpu-check.json").exists():  # nothing ran: what is there stays
+            print(report.last_line(self.parts))
+            return 1
         result, seconds = self.write()
         print()
         if result["figures"]:

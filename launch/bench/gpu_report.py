@@ -179,6 +179,8 @@ def last_line(parts):
 
 def report(machine, options, parts, figures, seconds):
     passed, failed, skipped = counts(parts)
+    for figure in figures:
+        figure.setdefault("date", options.get("date"))
     return {"format": "spotniche-gpu-check", "version": 1, **options, "machine": machine, "parts": parts,
             "figures": figures, "passed": passed, "failed": failed, "skipped": skipped, "seconds": round(seconds, 1)}
 

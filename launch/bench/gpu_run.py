@@ -15,6 +15,9 @@ import gpu_report as report  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]  # of the sources, or of the bundle's src
 
 
+MEASURED = ("loss", "step32", "vit", "step224", "kernels")
+
+
 class Skip(Exception):
     pass
 
@@ -72,8 +75,14 @@ class Runner:
             raise Failed(f"{log}: status {status}, {said[0].strip()[:240]}; see logs/{log}.log")
         return text
 
+    def wanted(self, name):
+        only = self.a.only
+        if not only or name == "ladders" or name in only or set(name.split(":")) & set(only):
+            return True
+        return "torch" in only and name in MEASURED  # PyTorch's figures stand beside ours of the same call
+
     def part(self, name, limit, body, reserve=False):
-        if self.a.only and not set(name.split(":")) & set(self.a.only) and name != "ladders":
+        if not self.wanted(name):
             return
         start, entry = time.monotonic(), {"part": name}
         seconds = self.budget.share(limit, reserve)
@@ -111,8 +120,9 @@ class Runner:
                 before = json.loads(path.read_text())
             except ValueError:
                 before = {}
+            before = before if isinstance(before, dict) else {}
             same = all(before.get(k) == v for k, v in self.options().items() if k != "date")
-            if same and all(before.get("machine", {}).get(k) == self.machine.get(k) for k in ("spotniche", "gpu")):
+            if same and all(before.get("machine", {}).get(k) == self.machine.get(k) for k in ("programs", "gpu")):
                 self.earlier = before
                 print(f"goes on from {path}: a part that runs again replaces its result there", flush=True)
             else:

@@ -199,7 +199,7 @@ class Parts(unittest.TestCase):
                 raise gpu_check.Failed("no")
 
             c = self.check(folder)
-            c.machine["spotniche"] = ["build 1"]
+            c.machine["programs"] = ["build 1"]
             c.go_on()
             c.part("one", 10, fails)
             self.assertEqual([p["status"] for p in read()["parts"]], ["failed"])
@@ -207,13 +207,13 @@ class Parts(unittest.TestCase):
             self.assertEqual([p["status"] for p in read()["parts"]], ["failed", "passed"])
 
             c = self.check(folder)
-            c.machine["spotniche"] = ["build 1"]
+            c.machine["programs"] = ["build 1"]
             c.go_on()
             c.part("one", 10, lambda *_: "well")
             self.assertEqual([(p["part"], p["status"]) for p in read()["parts"]], [("one", "passed"), ("two", "passed")])
 
             c = self.check(folder)
-            c.machine["spotniche"] = ["build 2"]  # what another build gave is put aside, not mixed in
+            c.machine["programs"] = ["build 2"]  # what another build gave is put aside, not mixed in
             c.go_on()
             self.assertEqual(read()["parts"], [])
             self.assertEqual(len(list(Path(folder).glob("gpu-check.*.json"))), 1)
@@ -228,6 +228,10 @@ class Parts(unittest.TestCase):
             for name in ("loss", "ranks:plain", "ranks:graph"):
                 c.part(name, 10, lambda *_: "well")
             self.assertEqual([p["part"] for p in c.parts], ["ranks:plain", "ranks:graph"])
+            c = self.check(folder, only=["torch"])  # ours too: what PyTorch's figures stand beside
+            for name in ("tests", "loss", "profile:loss", "torch:loss", "kernels", "torch:kernels"):
+                c.part(name, 10, lambda *_: "well")
+            self.assertEqual([p["part"] for p in c.parts], ["loss", "torch:loss", "kernels", "torch:kernels"])
 
     def test_kernels_of_a_run_that_was_ended(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -237,7 +241,7 @@ class Parts(unittest.TestCase):
             fake.write_text(f"#!/bin/sh\necho '{json.dumps(rung)}'\nexec sleep 30\n")
             fake.chmod(0o755)
             c.spotniche = str(fake)
-            c.part("kernels", 540, lambda seconds, entry: c.own_kernels(1, entry))
+            c.part("kernels", 540, lambda seconds, entry: c.own_kernels(4, entry))
             self.assertEqual([f["row"] for f in c.figures], ["adamw"])
             kernels = next(p for p in c.parts if p["part"] == "kernels")
             self.assertEqual((kernels["status"], kernels["note"]), ("passed", "1 kernels, not done in time"))
