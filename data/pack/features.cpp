@@ -3,6 +3,7 @@
 #include "data/pack/features.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>

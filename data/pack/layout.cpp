@@ -1,5 +1,7 @@
 #include "data/pack/layout.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "engine/core/check.h"

@@ -1,5 +1,7 @@
 #include "data/readers/embeddings.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <fstream>
 #include <unordered_map>

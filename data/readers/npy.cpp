@@ -2,6 +2,8 @@
 // values are found by name, which needs no Python parser.
 #include "data/readers/npy.h"
 
+#include <fmt/format.h>
+
 #include <bit>
 #include <cstring>
 #include <filesystem>

@@ -1,7 +1,7 @@
 // Errors: what went wrong, where, and what to do about it. Libraries throw; only main ends a run.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <stdexcept>
 #include <string>

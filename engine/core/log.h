@@ -1,7 +1,7 @@
 // Messages to the terminal (stderr), each with the rank when there are several. Backed by spdlog.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string>
 #include <utility>
