@@ -140,6 +140,19 @@ class Check(Figures):
             raise Failed(problem)
         return f"losses of {steps} steps differ by at most {worst:.2g} relative, bound {bound:g}"
 
+    def nccl(self, seconds, entry):
+        program = self.bin / "test_dist_nccl"
+        if not self.cuda:
+            raise Skip("NCCL is for GPUs")
+        if not program.exists():
+            raise Skip(f"there is no {program}")
+        status, text, cut = self.run("nccl", ["mpirun", "-np", 2, program], seconds, {"NCCL_DEBUG": "WARN"})
+        passed, failed, skipped, problem = report.count_tests(text, cut)
+        entry["tests"] = [passed, failed, skipped]
+        if failed or problem or status != 0:
+            raise Failed(f"{failed} failed, {problem or 'see'} logs/nccl.log")
+        return f"{passed} passed on 2 ranks"
+
     def ranks(self, mode):
         """Launched anew first: should NCCL hang inside a captured step alone, the part that does not come back says so."""
         def body(seconds, entry):
@@ -198,6 +211,7 @@ class Check(Figures):
             self.go_on()
             self.part("tests", 120, self.tests)
             self.part("slides", 40, self.real_slides)
+            self.part("nccl", 60, self.nccl)
             self.part("ranks:plain", 35, self.ranks("off"))
             self.part("ranks:graph", 35, self.ranks("auto"))
             self.part("curve", 45, self.curve)

@@ -3,7 +3,7 @@
 # curves, embeddings, then the benchmarks beside PyTorch. Ends with "N passed, N failed, N skipped". docs/how/gpu.md.
 # usage: ./gpu_check.sh [--device cuda|cpu] [--small] [--minutes 9] [--only PART,PART] [--output DIR] [--bin DIR]
 #        [--slides DIR]
-#   --only    parts: tests slides ranks curve graph embed memcheck racecheck loss step32 step224 vit kernels, profile torch (all of them)
+#   --only    parts: tests slides nccl ranks curve graph embed memcheck racecheck loss step32 step224 vit kernels, profile torch (all of them)
 #   --output  logs, runs and gpu-check.json (gpu-check)       --bin  where spotniche and the tests lie, without a bundle
 #             a second call with the same one goes on there: parts that ran keep their results until they run again
 #   --slides  real slides in STimage-1K4M layout, also SPN_REAL_SLIDES: trained and embedded on both devices

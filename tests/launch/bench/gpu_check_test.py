@@ -315,7 +315,7 @@ class Course(unittest.TestCase):
             self.assertEqual(status[part], "passed", part)
         profile = next(p["profile"] for p in j["parts"] if p["part"] == "profile:loss")
         self.assertEqual({e["entry"] for e in profile["entries"][:2]}, {"contrastive_fwd", "contrastive_bwd"})
-        for part in ("slides", "memcheck", "racecheck"):
+        for part in ("slides", "nccl", "memcheck", "racecheck"):
             self.assertEqual(status[part], "skipped", part)
         self.assertEqual({f["row"] for f in j["figures"]} & {"loss", "step32", "step224", "vit"},
                          {"loss", "step32", "step224", "vit"})
