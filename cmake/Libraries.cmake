@@ -72,12 +72,17 @@ target_link_libraries(spn_data PUBLIC spn_dist PRIVATE ${HDF5_C_LIBRARIES} MPI::
 
 configure_file(${CMAKE_SOURCE_DIR}/cmake/version.h.in ${CMAKE_BINARY_DIR}/generated/spotniche_version.h)
 spn_library(spn_cli launch "launch/cli/main.cpp")
-file(GLOB commands CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/launch/cli/*.cpp")
-set_property(SOURCE ${commands} APPEND PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:-O1>)
+target_compile_options(spn_cli PRIVATE $<$<CONFIG:Release>:-O2>)
 target_include_directories(spn_cli PUBLIC ${CMAKE_BINARY_DIR}/generated)
 target_include_directories(spn_cli SYSTEM PRIVATE ${HDF5_C_INCLUDE_DIRS})
 target_link_libraries(spn_cli PUBLIC spn_engine spn_data PRIVATE Boost::program_options nlohmann_json::nlohmann_json
                       MPI::MPI_C DNNL::dnnl OpenMP::OpenMP_CXX Threads::Threads)
+
+if(NOT SPN_SANITIZE)  # there each source is compiled with what it includes itself
+  foreach(library spn_engine spn_data spn_cli)
+    spn_precompile(${library} ${CMAKE_SOURCE_DIR}/cmake/pch.h)
+  endforeach()
+endif()
 
 if(EXISTS ${CMAKE_SOURCE_DIR}/launch/cli/main.cpp)
   add_executable(spotniche launch/cli/main.cpp)

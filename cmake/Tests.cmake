@@ -20,17 +20,11 @@ set_source_files_properties(tests/support/paths.cpp PROPERTIES SKIP_PRECOMPILE_H
 function(spn_test_flags target)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
   if(target STREQUAL spn_test_support)
-    target_precompile_headers(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/pch.h)
+    spn_precompile(${target} ${CMAKE_SOURCE_DIR}/tests/support/pch.h)
     set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)  # compiled as the programs are
     target_compile_options(${target} PRIVATE -fPIE)
   else()
-    target_precompile_headers(${target} REUSE_FROM spn_test_support)
-  endif()
-  if(SPN_CCACHE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    # what ccache's manual asks for where headers are precompiled
-    target_compile_options(${target} PRIVATE -fpch-preprocess)
-    set_target_properties(${target} PROPERTIES CXX_COMPILER_LAUNCHER
-      "${CMAKE_COMMAND};-E;env;CCACHE_SLOPPINESS=pch_defines,time_macros;${SPN_CCACHE}")
+    spn_precompile(${target} REUSE_FROM spn_test_support)
   endif()
 endfunction()
 spn_test_flags(spn_test_support)
@@ -122,7 +116,8 @@ foreach(script local/bundle bench/gpu_check)
 endforeach()
 
 # The rules of docs/map.md and of style: plain Python, no dependency.
-foreach(rule rules_test arrows words headers)
+# headers.py takes minutes: launch/test.sh runs it with --sanitizers.
+foreach(rule rules_test arrows words)
   if(SPN_SANITIZE)
     break()  # they look at sources: once is enough
   endif()
@@ -131,7 +126,7 @@ foreach(rule rules_test arrows words headers)
 endforeach()
 
 # The long ones begin first, so that none is left running alone at the end.
-foreach(long cli cuda_emulated rule_headers bundle)
+foreach(long cli cuda_emulated bundle)
   if(TEST ${long})
     set_tests_properties(${long} PROPERTIES COST 100)
   endif()

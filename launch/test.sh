@@ -4,7 +4,8 @@
 #   --quick       release build and the unit tests only
 #   --slow        release build and the full-size model against PyTorch alone: minutes, 12 GiB, and torch, timm and
 #                 torchvision in the Python environment (SPN_PYTHON, else .venv)
-#   --sanitizers  the unit tests once more, built with AddressSanitizer and UndefinedBehaviorSanitizer
+#   --sanitizers  the unit tests once more, built with AddressSanitizer and UndefinedBehaviorSanitizer and without
+#                 precompiled headers; and every header alone
 #   --tidy        clang-tidy over all sources too (many minutes on two cores)
 #   --no-python   no Python environment; what compares with Python is skipped, loudly
 # The last line is "N passed, N failed, N skipped"; the exit status is 1 when anything failed.
@@ -20,7 +21,7 @@ for option in "$@"; do
     --sanitizers) sanitizers=1 ;;
     --tidy) tidy=1 install=(--for tidy) ;;
     --no-python) install+=(--no-python) ;;
-    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *) die "unknown option $option; --help lists them" ;;
   esac
 done
@@ -102,10 +103,11 @@ fi
 
 if [ "$sanitizers" = 1 ]; then
   say "Sanitizers"
+  check headers.log "every header compiles alone" python3 tests/rules/headers.py "$BUILD"
   check build-asan.log "sanitizer build" build asan --target unit_tests
   [ "$checks_failed" -gt 0 ] || tests "$ROOT/build-asan" asan '^unit$'
 else
-  skip "sanitizers: give --sanitizers"
+  skip "sanitizers, and that every header compiles alone: give --sanitizers"
 fi
 
 say "Style"

@@ -74,13 +74,13 @@ INSTANTIATE_TEST_SUITE_P(StoppedRun, Signal, testing::Values(Stop{1, SIGTERM}, S
 TEST(StoppedRun, KilledOnTwoRanksItGoesOnBitForBit) {
   const test::TempFolder folder;
   const std::string straight = folder / "straight", killed = folder / "killed";
-  constexpr int kSteps = 60;
-  const std::string more = fmt::format("--steps {} --checkpoint-every 10", kSteps);
+  constexpr int kSteps = 40;
+  const std::string more = fmt::format("--steps {} --checkpoint-every 8", kSteps);
   auto ran = run_binary(args_of(straight, more), on_ranks(2));
   ASSERT_EQ(ran.status, 0) << ran.text;
   {
     Started training(on_ranks(2), {args_of(killed, more)});
-    ASSERT_TRUE(training.until([&] { return steps_of(killed) >= 24; })) << test::read_text(training.log_path());
+    ASSERT_TRUE(training.until([&] { return steps_of(killed) >= 12; })) << test::read_text(training.log_path());
     training.signal_ranks(SIGKILL);
     EXPECT_NE(training.wait(), 0);
   }

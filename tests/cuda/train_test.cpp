@@ -182,24 +182,23 @@ TEST_F(CudaTrain, ANonFiniteStepChangesNoWeightInEitherMode) {
 // The host a step ahead, as the loop is: the same bits, and a step that is not finite is skipped and named all the
 // same.
 TEST_F(CudaTrain, AStepAheadIsTheSameRun) {
-  for (const bool poison : {false, true})
-    for (const bool graph : {false, true}) {
-      How how{.device = kGpu};
-      how.poison = poison;
-      how.options.batch_norm = BatchNormMode::frozen;
-      how.options.graph = graph;
-      const Ran at_once = train(how);
-      how.ahead = 1;
-      const Ran ahead = train(how);
-      ASSERT_EQ(ahead.losses.size(), at_once.losses.size());
-      for (std::size_t s = 0; s < at_once.losses.size(); ++s)
-        EXPECT_TRUE(ahead.losses[s] == at_once.losses[s] || (poison && s == 3)) << s;
-      ASSERT_EQ(ahead.norms.size(), at_once.norms.size());
-      for (std::size_t s = 0; s < at_once.norms.size(); ++s)
-        EXPECT_TRUE(ahead.norms[s] == at_once.norms[s] || (std::isnan(ahead.norms[s]) && std::isnan(at_once.norms[s])))
-            << s << ": " << ahead.norms[s] << " against " << at_once.norms[s];
-      EXPECT_EQ(ahead.weights, at_once.weights);
-    }
+  for (const bool graph : {false, true}) {
+    How how{.device = kGpu};
+    how.poison = true;  // step 3
+    how.options.batch_norm = BatchNormMode::frozen;
+    how.options.graph = graph;
+    const Ran at_once = train(how);
+    how.ahead = 1;
+    const Ran ahead = train(how);
+    ASSERT_EQ(ahead.losses.size(), at_once.losses.size());
+    for (std::size_t s = 0; s < at_once.losses.size(); ++s)
+      EXPECT_TRUE(ahead.losses[s] == at_once.losses[s] || s == 3) << s;
+    ASSERT_EQ(ahead.norms.size(), at_once.norms.size());
+    for (std::size_t s = 0; s < at_once.norms.size(); ++s)
+      EXPECT_TRUE(ahead.norms[s] == at_once.norms[s] || (std::isnan(ahead.norms[s]) && std::isnan(at_once.norms[s])))
+          << s << ": " << ahead.norms[s] << " against " << at_once.norms[s];
+    EXPECT_EQ(ahead.weights, at_once.weights);
+  }
 }
 
 class Batches final : public BatchSource {
