@@ -80,7 +80,7 @@ target_link_libraries(spn_cli PUBLIC spn_engine spn_data PRIVATE Boost::program_
 
 if(NOT SPN_SANITIZE)  # there each source is compiled with what it includes itself
   foreach(library spn_engine spn_data spn_cli)
-    spn_precompile(${library} ${CMAKE_SOURCE_DIR}/cmake/pch.h)
+    spn_precompile(${library} PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
   endforeach()
 endif()
 

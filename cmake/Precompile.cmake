@@ -1,6 +1,7 @@
-# spn_precompile(target header): parsed once for all sources of the target, or of those that REUSE it.
+# spn_precompile(target PRIVATE header): parsed once for all sources of the target.
+# spn_precompile(target REUSE_FROM other): what another target, compiled with the same flags, parsed.
 function(spn_precompile target)
-  target_precompile_headers(${target} PRIVATE ${ARGN})
+  target_precompile_headers(${target} ${ARGN})
   if(SPN_CCACHE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # what ccache's manual asks for where headers are precompiled
     target_compile_options(${target} PRIVATE -fpch-preprocess)

@@ -20,7 +20,7 @@ set_source_files_properties(tests/support/paths.cpp PROPERTIES SKIP_PRECOMPILE_H
 function(spn_test_flags target)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
   if(target STREQUAL spn_test_support)
-    spn_precompile(${target} ${CMAKE_SOURCE_DIR}/tests/support/pch.h)
+    spn_precompile(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/pch.h)
     set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)  # compiled as the programs are
     target_compile_options(${target} PRIVATE -fPIE)
   else()
