@@ -7,7 +7,7 @@ function(spn_library name folder)
 endfunction()
 
 spn_library(spn_core engine/core "^$")
-target_link_libraries(spn_core PUBLIC fmt::fmt PRIVATE spdlog::spdlog)
+target_link_libraries(spn_core PUBLIC fmt::fmt nlohmann_json::nlohmann_json PRIVATE spdlog::spdlog)
 
 spn_library(spn_kernels kernels "kernels/cuda/")
 target_link_libraries(spn_kernels PUBLIC spn_core PRIVATE DNNL::dnnl OpenMP::OpenMP_CXX)
@@ -61,21 +61,20 @@ target_link_libraries(spn_dist PUBLIC spn_core PRIVATE MPI::MPI_C Threads::Threa
 # thirds of the time with fewer optimisations.
 spn_library(spn_engine engine "/(core|dist)/")
 target_compile_options(spn_engine PRIVATE $<$<CONFIG:Release>:-O2>)
-target_link_libraries(spn_engine PUBLIC spn_kernels spn_dist PRIVATE nlohmann_json::nlohmann_json OpenSSL::Crypto
-                      OpenMP::OpenMP_CXX)
+target_link_libraries(spn_engine PUBLIC spn_kernels spn_dist PRIVATE OpenSSL::Crypto OpenMP::OpenMP_CXX)
 
 spn_library(spn_data data "^$")
 target_include_directories(spn_data SYSTEM PRIVATE ${HDF5_C_INCLUDE_DIRS} ${CSV_INCLUDE_DIR})
 target_link_libraries(spn_data PUBLIC spn_dist PRIVATE ${HDF5_C_LIBRARIES} MPI::MPI_C ${CSV_LIBRARY} JPEG::JPEG
-                      PNG::PNG TIFF::TIFF nlohmann_json::nlohmann_json OpenSSL::Crypto Threads::Threads
+                      PNG::PNG TIFF::TIFF OpenSSL::Crypto Threads::Threads
                       OpenMP::OpenMP_CXX)
 
 configure_file(${CMAKE_SOURCE_DIR}/cmake/version.h.in ${CMAKE_BINARY_DIR}/generated/spotniche_version.h)
 spn_library(spn_cli launch "launch/cli/main.cpp")
-target_compile_options(spn_cli PRIVATE $<$<CONFIG:Release>:-O2>)
+target_compile_options(spn_cli PRIVATE $<$<CONFIG:Release>:-O1>)
 target_include_directories(spn_cli PUBLIC ${CMAKE_BINARY_DIR}/generated)
 target_include_directories(spn_cli SYSTEM PRIVATE ${HDF5_C_INCLUDE_DIRS})
-target_link_libraries(spn_cli PUBLIC spn_engine spn_data PRIVATE Boost::program_options nlohmann_json::nlohmann_json
+target_link_libraries(spn_cli PUBLIC spn_engine spn_data PRIVATE Boost::program_options
                       MPI::MPI_C DNNL::dnnl OpenMP::OpenMP_CXX Threads::Threads)
 
 if(NOT SPN_SANITIZE)  # there each source is compiled with what it includes itself

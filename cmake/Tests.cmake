@@ -10,8 +10,7 @@ file(GLOB_RECURSE test_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/*_te
 file(GLOB support_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/support/*.cpp")
 
 add_library(spn_test_support STATIC ${support_sources})
-target_link_libraries(spn_test_support PUBLIC spn_engine spn_data GTest::gtest nlohmann_json::nlohmann_json
-                      Threads::Threads)
+target_link_libraries(spn_test_support PUBLIC spn_engine spn_data GTest::gtest Threads::Threads)
 set_source_files_properties(tests/support/paths.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_DEFINITIONS
   "SPN_SOURCE_PATH=\"${CMAKE_SOURCE_DIR}\";SPN_BINARY_PATH=\"${CMAKE_BINARY_DIR}\"")
 

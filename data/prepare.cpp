@@ -2,8 +2,6 @@
 // stay in memory between them as far as cache_bytes goes.
 #include "data/prepare.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
@@ -15,6 +13,7 @@
 #include "data/prepare/plan.h"
 #include "data/prepare/slide_rows.h"
 #include "engine/core/check.h"
+#include "engine/core/json.h"
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
 
@@ -211,7 +210,7 @@ class Preparation {
         write_slide(writer, first, static_cast<std::int32_t>(i), s, genes, h.has_cluster, options_, report);
         tables.push_back({s.info.name, s.info.tissue, s.info.species, s.info.technology, s.um_per_px, s.info.pitch_um,
                           report.niche_window_um, report.niche_radius_um, first, report.spots,
-                          report.padded_spot + report.padded_niche, nlohmann::json(s.cluster_names).dump()});
+                          report.padded_spot + report.padded_niche, json_text(nlohmann::json(s.cluster_names))});
         progress("wrote", ++done, report);
       }
     });

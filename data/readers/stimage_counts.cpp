@@ -1,7 +1,5 @@
 #include "data/readers/stimage_counts.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <cctype>
 #include <charconv>
@@ -12,6 +10,7 @@
 #include "data/genes/vocabulary.h"
 #include "data/readers/csv.h"
 #include "engine/core/check.h"
+#include "engine/core/json.h"
 #include "engine/core/log.h"
 
 namespace spn::data {
@@ -30,10 +29,9 @@ bool is_missing(std::string_view text) {
 
 // The text, its bytes that are no UTF-8 replaced and told.
 std::string as_utf8(const std::string& path, const std::string& text) {
-  using Json = nlohmann::json;
-  const Json safe = Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace));
-  if (safe != text) log::warn("[annotation] {}: label '{}' is not UTF-8", path, safe.get<std::string>());
-  return safe.get<std::string>();
+  std::string safe = valid_utf8(text);
+  if (safe != text) log::warn("[annotation] {}: label '{}' is not UTF-8", path, safe);
+  return safe;
 }
 
 std::optional<std::int32_t> whole(std::string_view s) {

@@ -1,12 +1,11 @@
 #include "engine/ckpt/layout.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <filesystem>
 #include <numeric>
 
 #include "engine/ckpt/sha256.h"
+#include "engine/core/json.h"
 
 namespace spn::ckpt {
 namespace {
@@ -22,7 +21,7 @@ std::function<void(std::string_view)>& hook() {
 
 std::string own_sum(Json json) {
   json.erase("sha256");
-  return sha256(json.dump());
+  return sha256(json_text(json));
 }
 
 }  // namespace
@@ -67,15 +66,15 @@ std::string state_text(const StateFile& s) {
   j["files"] = Json::object();
   for (const auto& [name, sum] : s.files) j["files"][name] = {{"bytes", sum.bytes}, {"sha256", sum.sha256}};
   j["sha256"] = own_sum(j);
-  return j.dump(2) + "\n";
+  return json_text(j, 2) + "\n";
 }
 
 StateFile parse_state(const std::string& path, const std::string& text) {
   try {
-    const Json j = Json::parse(text);
+    const Json j = parse_ordered_json(text);
     if (j.at("format") != kFormat || j.at("format_version") != kVersion)
       fail_data("checkpoint", "{}: expected format {} version {}, got {} version {}; use the spotniche that wrote it",
-                path, kFormat, kVersion, j.at("format").dump(), j.at("format_version").dump());
+                path, kFormat, kVersion, json_text(j.at("format")), json_text(j.at("format_version")));
     if (j.at("sha256").get<std::string>() != own_sum(j))
       fail_data("checkpoint", "{}: its text does not match its own checksum; it is damaged", path);
     StateFile s;

@@ -1,6 +1,5 @@
 #include "engine/ckpt/safetensors.h"
 
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include <set>
 
 #include "engine/ckpt/safetensors_header.h"
+#include "engine/core/json.h"
 
 namespace spn::ckpt {
 namespace {
@@ -140,7 +140,7 @@ void write_safetensors(const std::string& path, std::span<const NamedTensor> ten
   }
   std::string text;
   try {
-    text = header.dump();
+    text = json_text(header);
   } catch (const Json::exception& e) {
     fail(kWhere, "{}: a name or a metadata entry is no UTF-8: {}", path, e.what());
   }

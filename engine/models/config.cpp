@@ -1,10 +1,9 @@
 #include "engine/models/config.h"
 
-#include <nlohmann/json.hpp>
-
 #include <sstream>
 
 #include "engine/core/check.h"
+#include "engine/core/json.h"
 
 namespace spn::models {
 namespace {
@@ -135,13 +134,13 @@ std::string to_json(const Config& c) {
   Writer w;
   w.json["model_type"] = "st_align";
   visit_fields(copy, w);
-  return w.json.dump(2) + "\n";
+  return json_text(w.json, 2) + "\n";
 }
 
 Config from_json(const std::string& text, const std::string& source) {
   nlohmann::json j;
   try {
-    j = nlohmann::json::parse(text);
+    j = parse_json(text);
   } catch (const nlohmann::json::exception& e) {
     fail_data("model", "{} is not JSON: {}", source, e.what());
   }

@@ -1,11 +1,10 @@
 #include "engine/train/loop.h"
 
-#include <nlohmann/json.hpp>
-
 #include <deque>
 #include <exception>
 #include <utility>
 
+#include "engine/core/json.h"
 #include "engine/core/log.h"
 #include "engine/core/stopwatch.h"
 #include "kernels/table.h"
@@ -64,15 +63,15 @@ Metrics make_metrics(const StepReport& r, const Queued& b, const LoopOptions& o)
 // Shapes alone would let another number of heads, dropout or temperature through. Keys that an older checkpoint lacks
 // are taken as they are now.
 void require_same_model(const std::string& checkpoint, const std::string& saved, const models::Config& config) {
-  const auto then = nlohmann::json::parse(saved, nullptr, false);
+  const auto then = try_json(saved);
   if (!then.is_object()) fail_data("resume", "{}/config.json: expected a JSON object", checkpoint);
-  const auto now = nlohmann::json::parse(models::to_json(config));
+  const auto now = parse_json(models::to_json(config));
   for (const auto& [key, value] : now.items())
     if (const auto was = then.find(key); was != then.end() && *was != value)
       fail_usage("resume",
                  "{} was trained with --{} {}, got {}; give it as it was (the run's config.cfg has it), or begin a run "
                  "of its own: --init {} and another --output",
-                 checkpoint, key, was->dump(), value.dump(), checkpoint);
+                 checkpoint, key, json_text(*was), json_text(value), checkpoint);
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "engine/train/run_log.h"
 
 #include <fcntl.h>
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,6 +14,7 @@
 
 #include "engine/ckpt/file.h"
 #include "engine/core/check.h"
+#include "engine/core/json.h"
 #include "engine/core/log.h"
 #include "engine/train/progress.h"
 
@@ -100,7 +100,7 @@ void cut_metrics(const std::string& path, std::int64_t last) {
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = text.find('\n', at);
     const std::string_view line = std::string_view(text).substr(at, end == std::string::npos ? end : end + 1 - at);
-    const auto json = nlohmann::json::parse(line, nullptr, false);
+    const auto json = try_json(line);
     const bool whole =
         end != std::string::npos && json.is_object() && json.contains("step") && json["step"].is_number_integer();
     if (whole && json["step"].get<std::int64_t>() <= last)
@@ -171,7 +171,7 @@ std::string event_line(const std::string& kind, const std::map<std::string, Even
   j["time"] = utc_time();
   for (const auto& [key, value] : fields) std::visit([&, &k = key](const auto& v) { j[k] = v; }, value);
   // an error's text may quote bytes of a broken file: they are replaced, not refused
-  return j.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return lenient_json_text(j) + "\n";
 }
 
 bool append(Lines& events, const std::string& line) {

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "engine/core/function_ref.h"
+
 namespace spn::kernels::cpu {
 
 // About the work (in element operations of a few instructions) that pays for waking the other threads.
@@ -18,9 +20,9 @@ inline int threads_for(std::int64_t items, std::int64_t cost) {
   return omp_get_max_threads();
 }
 
-// f(begin, end) over shares of [0, n); cost: element operations an item. f must not throw.
-template <class F>
-void parallel_for(std::int64_t n, std::int64_t cost, F&& f) {
+// f(begin, end) over shares of [0, n); cost: element operations an item. f must not throw. It is called once a share,
+// so that being called by address costs nothing.
+inline void parallel_for(std::int64_t n, std::int64_t cost, FunctionRef<void(std::int64_t, std::int64_t)> f) {
   if (n <= 0) return;
   const int threads = threads_for(n, cost);
   if (threads == 1) {
@@ -37,8 +39,7 @@ void parallel_for(std::int64_t n, std::int64_t cost, F&& f) {
 
 // As parallel_for with f(part, begin, end): part < parts counts the shares, for partial sums that are then added up in
 // order. `parts` from threads_for.
-template <class F>
-void parallel_parts(int parts, std::int64_t n, F&& f) {
+inline void parallel_parts(int parts, std::int64_t n, FunctionRef<void(int, std::int64_t, std::int64_t)> f) {
   if (parts <= 1) {
     f(0, std::int64_t{0}, n);
     return;

@@ -60,8 +60,7 @@ class StridedLoop {
   }
 
   // f(offsets, length): runs along the innermost dim, each inside one thread's share. cost: operations an element.
-  template <class F>
-  void run(std::int64_t cost, F&& f) const {
+  void run(std::int64_t cost, FunctionRef<void(const Offsets&, std::int64_t)> f) const {
     if (numel_ == 0) return;
     if (n_ == 1) {  // split the run itself
       parallel_for(inner(), cost, [&](std::int64_t b, std::int64_t e) {

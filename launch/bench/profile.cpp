@@ -1,10 +1,10 @@
 #include "launch/bench/profile.h"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 
+#include "engine/core/json.h"
 #include "kernels/profile.h"
 #include "kernels/timing.h"
 
@@ -34,7 +34,7 @@ std::string profile_lines(double seconds, std::int64_t steps) {
                                     {"ms_a_step", seconds / static_cast<double>(steps) * 1e3},
                                     {"outside_entries", rest},
                                     {"entries", entries}};
-  return text + j.dump() + "\n";
+  return text + json_text(j) + "\n";
 }
 
 double median(std::vector<double> v) {

@@ -1,11 +1,11 @@
 // bench: timed parts, each a JSON line and a table. `bench step`: the training step; `bench part`: one
 // encoder; `bench loss`: the contrastive
 // loss; `bench loader`: reading a pack; `bench kernels`: rungs of a kernel.
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <iostream>
 
+#include "engine/core/json.h"
 #include "engine/core/philox.h"
 #include "engine/core/stopwatch.h"
 #include "engine/train/trainer.h"
@@ -135,7 +135,7 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
                   {"comm_s", median(comm)},
                   {"optimizer_s", median(update)},
                   {"peak_bytes", kernels::table_for(o.device.device()).memory().peak}};
-  std::cout << j.dump() << "\n";
+  std::cout << json_text(j) << "\n";
   std::cout << fmt::format(
       "{:.1f} pairs/s: step {:.1f} ms (forward {:.1f}, backward {:.1f}, optimiser {:.1f}; blocked in collectives "
       "{:.1f}); median of {}\n",

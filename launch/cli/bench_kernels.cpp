@@ -1,10 +1,9 @@
 #include "launch/cli/bench_kernels.h"
 
-#include <nlohmann/json.hpp>
-
 #include <iostream>
 
 #include "engine/core/check.h"
+#include "engine/core/json.h"
 #include "launch/bench/kernels.h"
 #include "launch/cli/device.h"
 #include "launch/cli/options.h"
@@ -52,7 +51,7 @@ int run_bench_kernels(dist::Comm& world, const std::vector<std::string>& args) {
                                       {"of_copy", r.of_copy},
                                       {"worst_error_of_allowed", r.worst},
                                       {"repeats", r.repeats}};
-    std::cout << j.dump() << std::endl;  // read by whoever ends this run before it is done
+    std::cout << json_text(j) << std::endl;  // read by whoever ends this run before it is done
     lines += fmt::format("{:<16} {:<32} {:>10.1f} {:>9.1f} {:>7.1f} %\n", r.kernel, r.rung, r.seconds * 1e6, r.gb_per_s,
                          r.of_copy * 100);
   });

@@ -1,11 +1,10 @@
 #include "launch/cli/bench_loader.h"
 
-#include <nlohmann/json.hpp>
-
 #include <iostream>
 
 #include "data/pack/verify.h"
 #include "engine/core/check.h"
+#include "engine/core/json.h"
 #include "launch/bench/loader.h"
 #include "launch/cli/options.h"
 #include "launch/cli/version.h"
@@ -45,7 +44,7 @@ int run_bench_loader(dist::Comm& world, const std::vector<std::string>& args) {
                                     {"threads", threads},     {"batch", batch},          {"rows", packs.rows()},
                                     {"row_bytes", bytes},     {"batches", mine.batches}, {"seconds", mine.seconds},
                                     {"rows_per_s", rates[0]}, {"mb_per_s", rates[1]}};
-  std::cout << j.dump() << "\n"
+  std::cout << json_text(j) << "\n"
             << fmt::format(
                    "{:.0f} rows/s, {:.1f} MB/s: {} rank{} x {} thread{}, batches of {} from {} rows of {} bytes\n",
                    rates[0], rates[1], world.size(), world.size() > 1 ? "s" : "", threads, threads > 1 ? "s" : "",

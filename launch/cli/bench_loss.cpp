@@ -1,10 +1,9 @@
 #include "launch/cli/bench_loss.h"
 
-#include <nlohmann/json.hpp>
-
 #include <iostream>
 
 #include "engine/core/check.h"
+#include "engine/core/json.h"
 #include "launch/bench/loss.h"
 #include "launch/cli/device.h"
 #include "launch/cli/options.h"
@@ -65,7 +64,7 @@ int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
                                     {"of_matmul", of_matmul},
                                     {"extra_bytes", f.extra_bytes},
                                     {"rss_growth_bytes", f.rss_growth_bytes}};
-  std::cout << j.dump() << "\n"
+  std::cout << json_text(j) << "\n"
             << fmt::format(
                    "{:.3f} s (forward {:.3f}, backward {:.3f}): {:.1f} GFLOP/s of 8 B^2 d, {:.0f} % of a {}-cubed "
                    "{} matmul; {:.1f} MiB beyond inputs and outputs on a rank ({:.1f} MiB of the process)\n",

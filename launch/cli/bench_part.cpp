@@ -1,11 +1,10 @@
 #include "launch/cli/bench_part.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <ctime>
 #include <iostream>
 
+#include "engine/core/json.h"
 #include "engine/core/philox.h"
 #include "engine/core/stopwatch.h"
 #include "engine/models/resnet.h"
@@ -135,7 +134,7 @@ int run_bench_part(dist::Comm& world, const std::vector<std::string>& args) {
                                     {"cpu_s", bench::median(cpu)},
                                     {"images_per_s", static_cast<double>(what.batch) / s},
                                     {"peak_bytes", table.memory().peak}};
-  std::cout << j.dump() << "\n"
+  std::cout << json_text(j) << "\n"
             << fmt::format("{:.2f} images/s: {:.1f} ms for {} in {}; median of {}\n",
                            static_cast<double>(what.batch) / s, s * 1e3, what.batch, what.precision.name, what.steps);
   if (profile) std::cout << bench::profile_lines(total, what.steps);

@@ -1,12 +1,11 @@
 // encode: frozen features into a pack, so that pretrain reads them instead of computing them again and again.
 #include "launch/cli/encode.h"
 
-#include <nlohmann/json.hpp>
-
 #include <filesystem>
 #include <iostream>
 
 #include "engine/ckpt/file.h"
+#include "engine/core/json.h"
 #include "launch/cli/checkpoint_files.h"
 #include "launch/cli/command.h"
 #include "launch/cli/device.h"
@@ -41,7 +40,7 @@ void adopt_folder(const Options& options, EncodeImages& o) {
   const std::string path = (fs::path(o.weights) / "config.json").string();
   if (!fs::exists(path)) return;
   const std::string text = ckpt::read_text(path);
-  const auto json = nlohmann::json::parse(text, nullptr, false);
+  const auto json = try_json(text);
   const bool typed = json.is_object() && json.contains("model_type") && json["model_type"].is_string();
   const std::string type = typed ? json["model_type"].get<std::string>() : "";
   models::Config theirs = o.model;

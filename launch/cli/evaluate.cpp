@@ -1,10 +1,10 @@
 // evaluate: retrieval of the three targets, both directions, per slide, beside chance.
-#include <nlohmann/json.hpp>
 
 #include <filesystem>
 #include <iostream>
 
 #include "engine/ckpt/file.h"
+#include "engine/core/json.h"
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
 #include "engine/eval/retrieval.h"
@@ -136,7 +136,7 @@ int run_evaluate(dist::Comm& world, const std::vector<std::string>& args) {
     std::filesystem::create_directories(output, error);
     if (error) fail_data("evaluate", "cannot make folder {}: {}", output, error.message());
     const std::string path = output + "/metrics.json";
-    ckpt::replace_text(path, json.dump(2) + "\n");
+    ckpt::replace_text(path, json_text(json, 2) + "\n");
     std::cout << "wrote " << path << "\n";
   });
   return exit_ok;

@@ -1,12 +1,12 @@
 // export: a checkpoint -> a Hugging Face style folder with a card, in our names, timm's or torchvision's.
 #include <fnmatch.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
 
 #include "engine/ckpt/checkpoint.h"
+#include "engine/core/json.h"
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
 #include "launch/cli/checkpoint_files.h"
@@ -85,7 +85,7 @@ std::string encoder_config(Part part, const models::Config& c, bool layer_scale,
   }
   j["mean"] = {0.485, 0.456, 0.406};
   j["std"] = {0.229, 0.224, 0.225};
-  return j.dump();
+  return json_text(j);
 }
 
 void export_model(const ExportOptions& o, Part part, const std::string& names) {

@@ -1,7 +1,6 @@
 #include "launch/cli/features.h"
 
-#include <nlohmann/json.hpp>
-
+#include "engine/core/json.h"
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
 #include "engine/models/weights.h"
@@ -45,7 +44,7 @@ std::string vit_config(const models::Config& c) {
   const nlohmann::ordered_json j = {{"niche-image-px", c.niche_image_px}, {"vit-patch", c.vit_patch},
                                     {"vit-width", c.vit_width},           {"vit-depth", c.vit_depth},
                                     {"vit-heads", c.vit_heads},           {"vit-mlp", c.vit_mlp}};
-  return j.dump();
+  return json_text(j);
 }
 
 void add_features_option(Options& options, std::string* mode) {

@@ -2,8 +2,11 @@
 // problem. All throw a data error when the file cannot be opened at all.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <ostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/train/cost.h"
@@ -11,6 +14,12 @@
 namespace spn::cli {
 
 using Faults = std::vector<std::string>;
+
+// fmt::print of fmt/ostream.h compiles all of fmt in each source that uses it.
+template <class... T>
+void print(std::ostream& out, fmt::format_string<T...> format, T&&... values) {
+  out << fmt::format(format, std::forward<T>(values)...);
+}
 
 Faults inspect_pack(const std::string& path, bool verify, std::ostream& out);
 Faults inspect_h5ad(const std::string& path, bool verify, std::ostream& out);

@@ -1,6 +1,5 @@
 // inspect --against: how far the embeddings of two .h5ad files lie apart, of the same spots on two devices or builds.
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 
 #include <algorithm>
 #include <cmath>
@@ -70,8 +69,8 @@ Faults compare_h5ad(const std::string& path, const std::string& other, std::ostr
       continue;
     }
     const Apart apart = measure(a, b, name, d);
-    fmt::print(out, "  {:<34} largest difference {:.3g}{}\n", fmt::format("obsm['{}']", key), apart.largest,
-               apart.row < 0 ? "" : fmt::format(" at row {}", apart.row));
+    print(out, "  {:<34} largest difference {:.3g}{}\n", fmt::format("obsm['{}']", key), apart.largest,
+          apart.row < 0 ? "" : fmt::format(" at row {}", apart.row));
   }
   for (const std::string& key : b.children("/obsm"))
     if (!a.has("/obsm/" + key)) faults.push_back(fmt::format("{} has no obsm['{}']", path, key));

@@ -1,6 +1,5 @@
 // inspect for packs and .h5ad files.
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 
 #include <algorithm>
 #include <cmath>
@@ -40,17 +39,16 @@ void print_features(const data::PackReader& pack, data::FeatureKind kind, std::o
     const auto found = info->facts.find(name);
     return found == info->facts.end() ? std::string("-") : found->second;
   };
-  fmt::print(out, "  features    {}: width {} as {}, {}\n", name_of(kind), info->width,
-             info->type == data::GeneType::f16 ? "float16" : "float32",
-             info->complete()
-                 ? "complete"
-                 : fmt::format("INCOMPLETE: {}; spotniche encode, given again, goes on", info->progress()));
+  print(out, "  features    {}: width {} as {}, {}\n", name_of(kind), info->width,
+        info->type == data::GeneType::f16 ? "float16" : "float32",
+        info->complete() ? "complete"
+                         : fmt::format("INCOMPLETE: {}; spotniche encode, given again, goes on", info->progress()));
   if (kind == data::FeatureKind::niche_image)
-    fmt::print(out, "              of weights {} ({})\n              of a ViT {} in {}\n", info->checksum,
-               fact("weights"), fact("encoder_config"), fact("precision"));
+    print(out, "              of weights {} ({})\n              of a ViT {} in {}\n", info->checksum, fact("weights"),
+          fact("encoder_config"), fact("precision"));
   else
-    fmt::print(out, "              from {} {} (sha256 {}), {} spots without\n", fact("source"), fact("key"),
-               fact("source_sha256"), fact("missing_rows"));
+    print(out, "              from {} {} (sha256 {}), {} spots without\n", fact("source"), fact("key"),
+          fact("source_sha256"), fact("missing_rows"));
 }
 
 }  // namespace
@@ -59,32 +57,31 @@ Faults inspect_pack(const std::string& path, bool verify, std::ostream& out) {
   const data::PackReader pack(path);
   const data::PackHeader& h = pack.header();
   const char* type = h.gene_type == data::GeneType::f16 ? "float16" : "float32";
-  fmt::print(out, "{}: a pack, format {}, {}, made by spotniche {}\n", path, data::kPackVersion, file_size(path),
-             or_dash(h.spotniche_version));
-  fmt::print(out, "  source      {} ({})\n", or_dash(h.source), or_dash(h.source_format));
-  fmt::print(out, "  spots       {} in {} slides\n", h.spots, pack.slides().size());
-  fmt::print(out, "  spot image  {0} x {0} px, window {1}\n", h.spot_px, window(h.spot_window_um));
-  fmt::print(out, "  niche image {0} x {0} px, window {1}\n", h.niche_px, window(h.niche_window_um));
-  fmt::print(out, "  niche       {}\n",
-             h.niche_neighbours > 0 ? fmt::format("{} nearest spots", h.niche_neighbours)
-                                    : "radius " + window(h.niche_radius_um));
-  fmt::print(out, "  genes       {} ({} a spot vector) as {}: {}\n", h.niche_genes, h.spot_genes, type,
-             h.normalisation);
-  fmt::print(out, "  clusters    {}\n", h.has_cluster ? "yes" : "no");
+  print(out, "{}: a pack, format {}, {}, made by spotniche {}\n", path, data::kPackVersion, file_size(path),
+        or_dash(h.spotniche_version));
+  print(out, "  source      {} ({})\n", or_dash(h.source), or_dash(h.source_format));
+  print(out, "  spots       {} in {} slides\n", h.spots, pack.slides().size());
+  print(out, "  spot image  {0} x {0} px, window {1}\n", h.spot_px, window(h.spot_window_um));
+  print(out, "  niche image {0} x {0} px, window {1}\n", h.niche_px, window(h.niche_window_um));
+  print(out, "  niche       {}\n",
+        h.niche_neighbours > 0 ? fmt::format("{} nearest spots", h.niche_neighbours)
+                               : "radius " + window(h.niche_radius_um));
+  print(out, "  genes       {} ({} a spot vector) as {}: {}\n", h.niche_genes, h.spot_genes, type, h.normalisation);
+  print(out, "  clusters    {}\n", h.has_cluster ? "yes" : "no");
   for (const data::FeatureKind kind : data::kFeatureKinds) print_features(pack, kind, out);
-  fmt::print(out, "  a row       {}, all rows {}\n", by_size(static_cast<double>(data::row_bytes(h))),
-             by_size(static_cast<double>(data::row_bytes(h)) * static_cast<double>(h.spots)));
-  fmt::print(out, "  fingerprint {}\n", pack.fingerprint());
+  print(out, "  a row       {}, all rows {}\n", by_size(static_cast<double>(data::row_bytes(h))),
+        by_size(static_cast<double>(data::row_bytes(h)) * static_cast<double>(h.spots)));
+  print(out, "  fingerprint {}\n", pack.fingerprint());
   std::size_t wide = 5;
   for (const data::PackSlide& s : pack.slides()) wide = std::max(wide, s.name.size());
-  fmt::print(out, "  {:<{}} {:>8} {:>8} {:>8} {:>9} {:>8} {:>7}  {}\n", "slide", wide, "spots", "um/px", "pitch",
-             "niche um", "radius", "padded", "technology, species, tissue");
+  print(out, "  {:<{}} {:>8} {:>8} {:>8} {:>9} {:>8} {:>7}  {}\n", "slide", wide, "spots", "um/px", "pitch", "niche um",
+        "radius", "padded", "technology, species, tissue");
   for (const data::PackSlide& s : pack.slides())
-    fmt::print(out, "  {:<{}} {:>8} {:>8.4f} {:>8g} {:>9g} {:>8g} {:>7}  {}, {}, {}\n", s.name, wide, s.rows,
-               s.um_per_px, s.pitch_um, s.niche_window_um, s.niche_radius_um, s.padded_windows, or_dash(s.technology),
-               or_dash(s.species), or_dash(s.tissue));
+    print(out, "  {:<{}} {:>8} {:>8.4f} {:>8g} {:>9g} {:>8g} {:>7}  {}, {}, {}\n", s.name, wide, s.rows, s.um_per_px,
+          s.pitch_um, s.niche_window_um, s.niche_radius_um, s.padded_windows, or_dash(s.technology), or_dash(s.species),
+          or_dash(s.tissue));
   for (const data::PackSlide& s : pack.slides())
-    if (s.cluster_names != "[]") fmt::print(out, "  clusters of {}: {}\n", s.name, s.cluster_names);
+    if (s.cluster_names != "[]") print(out, "  clusters of {}: {}\n", s.name, s.cluster_names);
   return verify ? data::verify_pack(pack) : Faults{};
 }
 
@@ -131,15 +128,14 @@ Faults inspect_h5ad(const std::string& path, bool verify, std::ostream& out) {
   const std::string index = file.has_attribute("/obs", "_index") ? file.text("/obs", "_index") : "_index";
   const auto names = file.read_strings("/obs/" + index);
   const auto spots = static_cast<std::int64_t>(names.size());
-  fmt::print(out, "{}: an .h5ad {}, {}\n", path, ours ? "of embeddings" : "that spotniche did not write",
-             file_size(path));
-  fmt::print(out, "  spots       {}, first '{}'\n", spots, names.empty() ? "" : names.front());
+  print(out, "{}: an .h5ad {}, {}\n", path, ours ? "of embeddings" : "that spotniche did not write", file_size(path));
+  print(out, "  spots       {}, first '{}'\n", spots, names.empty() ? "" : names.front());
   for (const char* group : {"/obs", "/obsm", "/uns/spotniche"}) {
     if (!file.has(group)) continue;
     for (const std::string& key : file.children(group))
       if (key != index)
-        fmt::print(out, "  {:<34} {}\n", fmt::format("{}/{}", group + 1, key),
-                   describe(file, fmt::format("{}/{}", group, key)));
+        print(out, "  {:<34} {}\n", fmt::format("{}/{}", group + 1, key),
+              describe(file, fmt::format("{}/{}", group, key)));
   }
   Faults faults;
   if (!verify) return faults;

@@ -1,9 +1,7 @@
 // inspect for the folders of import and export: what they were made of, and whether they hold what their config.json
 // says.
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 #include <fnmatch.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <filesystem>
@@ -12,6 +10,7 @@
 #include "engine/ckpt/file.h"
 #include "engine/ckpt/safetensors.h"
 #include "engine/core/check.h"
+#include "engine/core/json.h"
 #include "launch/cli/inspect.h"
 #include "launch/cli/model_folder.h"
 
@@ -51,13 +50,13 @@ std::vector<std::string> compare_names(const ckpt::SafetensorsReader& file, cons
 Faults inspect_folder(const std::string& folder, bool verify, std::ostream& out) {
   const std::string path = (fs::path(folder) / "config.json").string();
   const std::string config = ckpt::read_text(path);
-  const nlohmann::json j = nlohmann::json::parse(config, nullptr, false);
+  const nlohmann::json j = try_json(config);
   if (!j.is_object() || !j.contains(kFolderMark) || !j[kFolderMark].is_object())
     fail_data("inspect", "{}: its config.json is not of spotniche's import or export", folder);
   const nlohmann::json& about = j[kFolderMark];
-  fmt::print(out, "{}: a model folder (import, export)\n", folder);
+  print(out, "{}: a model folder (import, export)\n", folder);
   for (const auto& [key, value] : about.items())
-    fmt::print(out, "  {:<18} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+    print(out, "  {:<18} {}\n", key, value.is_string() ? value.get<std::string>() : json_text(value));
   Faults faults = inspect_safetensors((fs::path(folder) / "model.safetensors").string(), verify, out);
   const std::string part = about.value("part", "model");
   if (!verify || about.value("names", "spotniche") != "spotniche") return faults;
@@ -69,7 +68,7 @@ Faults inspect_folder(const std::string& folder, bool verify, std::ostream& out)
       fmt::format("{}: lacks {} tensors of its part, '{}' first", file.path(), missing.size(), missing[0]);
   // a file that import was given may hold a part of a model; pretrain --init says what keeps its initial values
   if (about.value("made_by", "") == "import")
-    fmt::print(out, "  {}\n", lacks);
+    print(out, "  {}\n", lacks);
   else
     faults.push_back(lacks);
   return faults;

@@ -1,13 +1,12 @@
 // inspect --model: what a model is made of and what a training step of it costs, before anything runs.
 #include <fmt/format.h>
-#include <fmt/ostream.h>
-#include <nlohmann/json.hpp>
 
 #include <filesystem>
 #include <iostream>
 
 #include "engine/ckpt/file.h"
 #include "engine/core/commas.h"
+#include "engine/core/json.h"
 #include "engine/train/cost.h"
 #include "launch/cli/inspect.h"
 #include "launch/cli/model_options.h"
@@ -61,24 +60,24 @@ void inspect_model(const std::string& path, const train::CostOptions& options, b
                                       {"activation_bytes", cost.activation_bytes},
                                       {"floor_bytes", cost.floor_bytes},
                                       {"peak_bytes", cost.peak_bytes}};
-    out << j.dump() << "\n";
+    out << json_text(j) << "\n";
     return;
   }
-  fmt::print(out, "{}: a model; FLOPs (a multiply-add is 2) and activations are of one spot-niche pair\n", path);
-  fmt::print(out, "  {:<13} {:>13} {:>13} {:>14} {:>14} {:>13}  {}\n", "part", "parameters", "trained", "MFLOP forward",
-             "MFLOP backward", "activations", "shapes");
+  print(out, "{}: a model; FLOPs (a multiply-add is 2) and activations are of one spot-niche pair\n", path);
+  print(out, "  {:<13} {:>13} {:>13} {:>14} {:>14} {:>13}  {}\n", "part", "parameters", "trained", "MFLOP forward",
+        "MFLOP backward", "activations", "shapes");
   const auto line = [&](const train::PartCost& p) {
-    fmt::print(out, "  {:<13} {:>13} {:>13} {:>14} {:>14} {:>13}  {}\n", p.name, with_commas(p.parameters),
-               with_commas(p.trained), megaflops(p.forward_flops), megaflops(p.backward_flops),
-               mebibytes(p.activation_bytes), p.shapes);
+    print(out, "  {:<13} {:>13} {:>13} {:>14} {:>14} {:>13}  {}\n", p.name, with_commas(p.parameters),
+          with_commas(p.trained), megaflops(p.forward_flops), megaflops(p.backward_flops),
+          mebibytes(p.activation_bytes), p.shapes);
   };
   for (const auto& p : cost.parts) line(p);
   line(cost.total);
-  fmt::print(out, "  memory of a training step, {} pairs on a rank{}:\n", options.batch,
-             std::string(options.activation_checkpointing ? ", activation checkpointing" : "") +
-                 (options.ranks > 1 ? fmt::format(", one of {} ranks", options.ranks) : ""));
+  print(out, "  memory of a training step, {} pairs on a rank{}:\n", options.batch,
+        std::string(options.activation_checkpointing ? ", activation checkpointing" : "") +
+            (options.ranks > 1 ? fmt::format(", one of {} ranks", options.ranks) : ""));
   const auto amount = [&](const char* what, double bytes) {
-    fmt::print(out, "    {:<24} {:>14}\n", what, mebibytes(bytes));
+    print(out, "    {:<24} {:>14}\n", what, mebibytes(bytes));
   };
   amount("weights", cost.weight_bytes);
   amount("gradients", cost.gradient_bytes);

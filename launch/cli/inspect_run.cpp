@@ -1,7 +1,5 @@
 // inspect for safetensors files, checkpoint folders and run directories.
 #include <fmt/format.h>
-#include <fmt/ostream.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -9,8 +7,10 @@
 #include <fstream>
 
 #include "engine/ckpt/checkpoint.h"
+#include "engine/ckpt/file.h"
 #include "engine/ckpt/safetensors.h"
 #include "engine/core/check.h"
+#include "engine/core/json.h"
 #include "launch/cli/inspect.h"
 
 namespace spn::cli {
@@ -41,7 +41,7 @@ std::int64_t parameters(const ckpt::SafetensorsReader& file) {
 
 nlohmann::json read_json(const fs::path& path) {
   try {
-    return nlohmann::json::parse(std::ifstream(path));
+    return parse_json(ckpt::read_text(path.string()));
   } catch (const nlohmann::json::exception& e) {
     fail_data("inspect", "cannot read '{}': {}", path.string(), e.what());
   }
@@ -57,7 +57,7 @@ Lines read_lines(const fs::path& path) {
   std::ifstream in(path);
   for (std::string line; std::getline(in, line);) {
     if (line.empty()) continue;
-    auto parsed = nlohmann::json::parse(line, nullptr, false);
+    auto parsed = try_json(line);
     if (parsed.is_discarded()) {
       ++r.broken;
       continue;
@@ -72,11 +72,10 @@ Lines read_lines(const fs::path& path) {
 
 Faults inspect_safetensors(const std::string& path, bool verify, std::ostream& out) {
   const ckpt::SafetensorsReader file(path);
-  fmt::print(out, "{}: safetensors, {} tensors, {} values\n", path, file.tensors().size(), parameters(file));
+  print(out, "{}: safetensors, {} tensors, {} values\n", path, file.tensors().size(), parameters(file));
   for (const auto& [key, value] : file.metadata())
-    fmt::print(out, "  metadata    {} = {}\n", key, value.size() > 80 ? value.substr(0, 77) + "..." : value);
-  for (const auto& [name, info] : file.tensors())
-    fmt::print(out, "  {:<5} {:<22} {}\n", info.type, info.shape.str(), name);
+    print(out, "  metadata    {} = {}\n", key, value.size() > 80 ? value.substr(0, 77) + "..." : value);
+  for (const auto& [name, info] : file.tensors()) print(out, "  {:<5} {:<22} {}\n", info.type, info.shape.str(), name);
   Faults faults;
   if (verify) check_finite(file, faults);
   return faults;
@@ -84,19 +83,19 @@ Faults inspect_safetensors(const std::string& path, bool verify, std::ostream& o
 
 Faults inspect_checkpoint(const std::string& folder, bool verify, std::ostream& out) {
   const nlohmann::json state = read_json(fs::path(folder) / "state.json");
-  fmt::print(out, "{}: a checkpoint\n", folder);
+  print(out, "{}: a checkpoint\n", folder);
   for (const char* key :
        {"step", "epoch", "pairs_seen", "world_size", "global_batch", "seed", "spotniche_version", "pack_fingerprint"})
-    if (state.contains(key)) fmt::print(out, "  {:<18} {}\n", key, state[key].dump());
+    if (state.contains(key)) print(out, "  {:<18} {}\n", key, json_text(state[key]));
   std::vector<std::string> files;
   for (const auto& entry : fs::directory_iterator(folder)) files.push_back(entry.path().filename().string());
   std::sort(files.begin(), files.end());
-  for (const std::string& f : files) fmt::print(out, "  {:>12} bytes  {}\n", fs::file_size(fs::path(folder) / f), f);
+  for (const std::string& f : files) print(out, "  {:>12} bytes  {}\n", fs::file_size(fs::path(folder) / f), f);
   Faults faults = verify ? ckpt::verify(folder) : Faults{};
   const std::string weights = (fs::path(folder) / "model.safetensors").string();
   if (fs::exists(weights)) {
     const ckpt::SafetensorsReader model(weights);
-    fmt::print(out, "  model              {} tensors, {} values\n", model.tensors().size(), parameters(model));
+    print(out, "  model              {} tensors, {} values\n", model.tensors().size(), parameters(model));
     if (verify && faults.empty()) check_finite(model, faults);
   } else {
     faults.push_back("expected model.safetensors, got none");
@@ -107,16 +106,16 @@ Faults inspect_checkpoint(const std::string& folder, bool verify, std::ostream& 
 Faults inspect_run(const std::string& folder, bool verify, std::ostream& out) {
   const fs::path run(folder);
   Faults faults;
-  fmt::print(out, "{}: a run directory\n", folder);
+  print(out, "{}: a run directory\n", folder);
   for (const char* name : {"config.cfg", "metrics.jsonl", "events.jsonl"})
     if (!fs::exists(run / name)) faults.push_back(fmt::format("expected {}, got none", name));
   for (const char* name : {"metrics.jsonl", "events.jsonl"}) {
     if (!fs::exists(run / name)) continue;
     const Lines lines = read_lines(run / name);
-    fmt::print(out, "  {:<14} {} lines{}\n", name, lines.count,
-               lines.broken ? fmt::format(", {} broken", lines.broken) : "");
+    print(out, "  {:<14} {} lines{}\n", name, lines.count,
+          lines.broken ? fmt::format(", {} broken", lines.broken) : "");
     for (const char* key : {"step", "loss", "event"})
-      if (lines.last.contains(key)) fmt::print(out, "    last {:<8} {}\n", key, lines.last[key].dump());
+      if (lines.last.contains(key)) print(out, "    last {:<8} {}\n", key, json_text(lines.last[key]));
     if (lines.broken > 0) faults.push_back(fmt::format("{} holds {} lines that are no JSON", name, lines.broken));
   }
   std::vector<std::string> steps;
@@ -125,8 +124,8 @@ Faults inspect_run(const std::string& folder, bool verify, std::ostream& out) {
       if (entry.is_directory() && fs::exists(entry.path() / "state.json")) steps.push_back(entry.path().string());
   std::sort(steps.begin(), steps.end());
   const auto latest = ckpt::find_latest(folder);
-  fmt::print(out, "  checkpoints    {}{}\n", steps.size(),
-             latest ? ", newest whole one " + *latest : ", none to resume from");
+  print(out, "  checkpoints    {}{}\n", steps.size(),
+        latest ? ", newest whole one " + *latest : ", none to resume from");
   if (verify)
     for (const std::string& step : steps)
       for (const std::string& fault : inspect_checkpoint(step, true, out)) faults.push_back(step + ": " + fault);

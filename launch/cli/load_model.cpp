@@ -1,13 +1,12 @@
 #include "launch/cli/load_model.h"
 
-#include <nlohmann/json.hpp>
-
 #include <filesystem>
 
 #include "engine/ckpt/checkpoint.h"
 #include "engine/ckpt/file.h"
 #include "engine/ckpt/safetensors.h"
 #include "engine/ckpt/sha256.h"
+#include "engine/core/json.h"
 #include "launch/cli/checkpoint_files.h"
 
 namespace spn::cli {
@@ -16,16 +15,16 @@ namespace fs = std::filesystem;
 
 std::string checkpoint_config(const models::Config& config, const std::vector<std::string>& genes,
                               const std::string& spot_gene_key) {
-  auto json = nlohmann::ordered_json::parse(models::to_json(config));
+  auto json = parse_ordered_json(models::to_json(config));
   json["gene_names"] = genes;
   if (!spot_gene_key.empty()) json["spot_gene_key"] = spot_gene_key;
-  return json.dump(2) + "\n";
+  return json_text(json, 2) + "\n";
 }
 
 std::vector<std::string> gene_names(const std::string& config_path) {
   std::vector<std::string> genes;
   try {
-    const auto json = nlohmann::json::parse(ckpt::read_text(config_path));
+    const auto json = parse_json(ckpt::read_text(config_path));
     if (const auto it = json.find("gene_names"); it != json.end() && it->is_array())
       for (const auto& g : *it) genes.push_back(g.get<std::string>());
   } catch (const nlohmann::json::exception& e) {
@@ -35,7 +34,7 @@ std::vector<std::string> gene_names(const std::string& config_path) {
 }
 
 std::string trained_spot_gene_key(const std::string& config_path) {
-  const auto json = nlohmann::json::parse(ckpt::read_text(config_path), nullptr, false);
+  const auto json = try_json(ckpt::read_text(config_path));
   if (!json.is_object() || !json.contains("spot_gene_key") || !json["spot_gene_key"].is_string()) return "";
   return json["spot_gene_key"].get<std::string>();
 }
@@ -61,7 +60,7 @@ LoadedModel load_model(const std::string& folder, bool ema, Device device) {
   loaded.checksum = ckpt::sha256_file(ema ? averages_path(loaded.folder) : weights_path);
   const std::string state_path = (fs::path(loaded.folder) / "state.json").string();
   if (fs::exists(state_path)) {
-    const auto state = nlohmann::json::parse(ckpt::read_text(state_path), nullptr, false);
+    const auto state = try_json(ckpt::read_text(state_path));
     if (const auto it = state.find("seed"); it != state.end() && it->is_number_unsigned())
       loaded.seed = it->get<std::uint64_t>();
   }

@@ -1,10 +1,11 @@
 #include "launch/cli/model_card.h"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include <filesystem>
 #include <fstream>
+
+#include "engine/core/json.h"
 
 namespace spn::cli {
 namespace {
@@ -12,14 +13,14 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::string as_text(const json& v) { return v.is_string() ? v.get<std::string>() : v.dump(); }
+std::string as_text(const json& v) { return v.is_string() ? v.get<std::string>() : json_text(v); }
 
 // Lines of a .jsonl that are whole.
 template <class F>
 void each_line(const fs::path& path, F&& f) {
   std::ifstream in(path);
   for (std::string line; std::getline(in, line);)
-    if (const json j = json::parse(line, nullptr, false); j.is_object()) f(j);
+    if (const json j = try_json(line); j.is_object()) f(j);
 }
 
 std::string row(const std::string& what, const std::string& value) { return fmt::format("| {} | {} |\n", what, value); }
@@ -82,7 +83,7 @@ void gather_run(const std::string& checkpoint, CardFacts& f) {
   std::error_code none;
   if (const fs::path state = fs::path(checkpoint) / "state.json"; fs::exists(state, none)) {
     std::ifstream in(state);
-    const json j = json::parse(in, nullptr, false);
+    const json j = try_json(in);
     if (!j.is_object()) return;
     f.step = j.value("step", std::int64_t{-1});
     f.epoch = j.value("epoch", std::int64_t{0});
@@ -94,7 +95,7 @@ void gather_run(const std::string& checkpoint, CardFacts& f) {
   f.sources = sources_of(checkpoint);
   // a folder of `import` or `export` lies in no run
   std::ifstream config(fs::path(checkpoint) / "config.json");
-  if (const json j = json::parse(config, nullptr, false); j.is_object() && j.contains("spotniche_folder")) return;
+  if (const json j = try_json(config); j.is_object() && j.contains("spotniche_folder")) return;
   // RUN_DIR/checkpoints/step-N
   const fs::path run = fs::absolute(checkpoint).lexically_normal() / ".." / "..";
   each_line(run / "events.jsonl", [&](const json& j) {

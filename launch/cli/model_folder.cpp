@@ -1,11 +1,10 @@
 #include "launch/cli/model_folder.h"
 
-#include <nlohmann/json.hpp>
-
 #include <filesystem>
 #include <set>
 
 #include "engine/ckpt/file.h"
+#include "engine/core/json.h"
 #include "engine/models/resnet.h"
 
 namespace spn::cli {
@@ -16,7 +15,7 @@ const std::set<std::string> kFiles = {"model.safetensors", "config.json", "READM
 
 bool is_marked(const fs::path& folder) {
   try {
-    return nlohmann::json::parse(ckpt::read_text((folder / "config.json").string())).contains(kFolderMark);
+    return parse_json(ckpt::read_text((folder / "config.json").string())).contains(kFolderMark);
   } catch (const std::exception&) {
     return false;  // unreadable: not known as ours
   }
@@ -53,7 +52,7 @@ void require_replaceable(const std::string& command, const std::string& folder) 
 void write_model_folder(const std::string& folder, const std::vector<ckpt::NamedTensor>& tensors,
                         const std::string& config_json, const nlohmann::json& about, const std::string& readme) {
   const std::string final = plain(folder), aside = final + ".spotniche-tmp";
-  auto config = nlohmann::ordered_json::parse(config_json);
+  auto config = parse_ordered_json(config_json);
   config[kFolderMark] = about;
   std::error_code error;
   fs::create_directories(ckpt::parent_of(final), error);
@@ -62,7 +61,7 @@ void write_model_folder(const std::string& folder, const std::vector<ckpt::Named
   if (error) fail_data("file", "cannot make {}: {}", aside, error.message());
   try {
     ckpt::write_safetensors(aside + "/model.safetensors", tensors, {}, ckpt::WriteMode::direct);
-    write_text(aside + "/config.json", config.dump(2) + "\n");
+    write_text(aside + "/config.json", json_text(config, 2) + "\n");
     if (!readme.empty()) write_text(aside + "/README.md", readme);
     ckpt::sync_folder(aside);
     ckpt::replace_folder(aside, final);

@@ -1,10 +1,10 @@
 #include "launch/cli/sources.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+
+#include "engine/core/json.h"
 
 namespace spn::cli {
 namespace {
@@ -31,7 +31,7 @@ std::vector<Source> of_run(const fs::path& events) {
   std::vector<Source> sources;
   std::ifstream in(events);
   for (std::string line; std::getline(in, line);) {
-    const json j = json::parse(line, nullptr, false);
+    const json j = try_json(line);
     if (!j.is_object()) continue;
     const std::string kind = text(j, "event");
     // written when a run begins or goes on from another run: what was read follows
@@ -54,7 +54,7 @@ std::string short_path(const std::string& path) {
 std::vector<Source> sources_of(const std::string& folder) {
   const fs::path p = plain(folder);
   std::ifstream config(p / "config.json");
-  const json j = json::parse(config, nullptr, false);
+  const json j = try_json(config);
   if (j.is_object() && j.contains("spotniche_folder") && j["spotniche_folder"].is_object()) {
     const json& about = j["spotniche_folder"];
     if (text(about, "made_by") == "import")

@@ -1,9 +1,9 @@
 // `bench kernels` as a user runs it, on the CPU: a line of JSON a kernel, a table, its refusals.
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include <sstream>
 
+#include "engine/core/json.h"
 #include "tests/support/run_binary.h"
 
 namespace spn::test {
@@ -17,7 +17,7 @@ TEST(BenchKernels, PrintsALineOfJsonAKernel) {
   int kernels = 0;
   while (std::getline(lines, line)) {
     if (line.empty() || line[0] != '{') continue;
-    const auto j = nlohmann::json::parse(line);
+    const auto j = parse_json(line);
     EXPECT_EQ(j["bench"], "kernels");
     EXPECT_EQ(j["rung"], "shipped");
     EXPECT_TRUE(j["shipped"].get<bool>());

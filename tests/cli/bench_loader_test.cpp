@@ -1,8 +1,8 @@
 // bench loader: a figure from a small pack, on one rank and on two.
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
+#include "engine/core/json.h"
 #include "tests/support/made_pack.h"
 #include "tests/support/run_binary.h"
 #include "tests/support/temp_folder.h"
@@ -21,7 +21,7 @@ TEST(BenchLoader, PrintsOneJsonLineThatAddsUp) {
     ASSERT_EQ(ran.status, exit_ok) << ran.text;
     const auto begin = ran.text.find('{');
     ASSERT_NE(begin, std::string::npos) << ran.text;
-    const auto j = nlohmann::json::parse(ran.text.substr(begin, ran.text.find('\n', begin) - begin));
+    const auto j = parse_json(ran.text.substr(begin, ran.text.find('\n', begin) - begin));
     EXPECT_EQ(j["ranks"], ranks);
     EXPECT_EQ(j["row_bytes"], 75 + 147 + 4 * 20);
     EXPECT_GT(j["rows_per_s"].get<double>(), 0);

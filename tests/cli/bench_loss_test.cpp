@@ -1,7 +1,7 @@
 // `bench loss` as a user runs it: its JSON line, its memory, its refusals.
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
+#include "engine/core/json.h"
 #include "tests/support/run_binary.h"
 
 namespace spn::test {
@@ -14,7 +14,7 @@ TEST(BenchLoss, PrintsOneLineOfJson) {
     ASSERT_EQ(ran.status, 0) << ran.text;
     const auto at = ran.text.find('{');
     ASSERT_NE(at, std::string::npos) << ran.text;
-    const auto j = nlohmann::json::parse(ran.text.substr(at, ran.text.find('\n', at) - at));
+    const auto j = parse_json(ran.text.substr(at, ran.text.find('\n', at) - at));
     EXPECT_EQ(j["bench"], "loss");
     EXPECT_EQ(j["negatives"], negatives);
     EXPECT_GT(j["gflops"].get<double>(), 0);

@@ -1,10 +1,10 @@
 // `bench step` on cached features, and its refusals. Its figures are of no interest here.
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include <regex>
 
 #include "engine/core/check.h"
+#include "engine/core/json.h"
 #include "tests/support/cli_run.h"
 
 namespace spn::test {
@@ -22,7 +22,7 @@ TEST(BenchStep, OnFeaturesNicheImagesAreNotEmbedded) {
   const Ran images = run_binary(what), features = run_binary(what + "--features");
   for (const Ran* ran : {&images, &features}) {
     ASSERT_EQ(ran->status, exit_ok) << ran->text;
-    const auto j = nlohmann::json::parse(ran->text.substr(0, ran->text.find('\n')));
+    const auto j = parse_json(ran->text.substr(0, ran->text.find('\n')));
     EXPECT_EQ(j["features"], ran == &features);
     EXPECT_EQ(j["batch_norm"], "sync");
     EXPECT_EQ(j["micro_batch"], 0);

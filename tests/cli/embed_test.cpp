@@ -1,9 +1,9 @@
 // embed and evaluate over a trained checkpoint: any number of ranks, and against PyTorch with the same weights.
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include <filesystem>
 
+#include "engine/core/json.h"
 #include "tests/support/cli_run.h"
 #include "tests/support/find_python.h"
 #include "tests/support/paths.h"
@@ -98,7 +98,7 @@ TEST(Evaluate, SameNumbersOnAnyRanks) {
         on_ranks(ranks));
     EXPECT_EQ(ran.status, 0) << ran.text;
     EXPECT_NE(ran.text.find("recall@5"), std::string::npos);
-    return nlohmann::json::parse(test::read_text(out + "/metrics.json"));
+    return parse_json(test::read_text(out + "/metrics.json"));
   };
   const auto one = evaluate(1);
   const auto three = evaluate(3);

@@ -1,13 +1,13 @@
 // import and export: round trips bit for bit, folders that Python reads, PyTorch's embeddings, and what is not
 // replaced.
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "engine/ckpt/safetensors.h"
+#include "engine/core/json.h"
 #include "tests/support/cli_run.h"
 #include "tests/support/find_python.h"
 #include "tests/support/paths.h"
@@ -85,7 +85,7 @@ TEST(Export, TimmRoundTripsBitForBit) {
     expect_same_file(folder / "theirs", vit);
     const std::string said = fs::path(folder.path()).filename().string() + "/timm.safetensors`, checksum";
     EXPECT_NE(test::read_text(folder / "theirs/README.md").find("Imported from `" + said), std::string::npos);
-    const auto config = nlohmann::json::parse(test::read_text(folder / "theirs/config.json"));
+    const auto config = parse_json(test::read_text(folder / "theirs/config.json"));
     EXPECT_EQ(config.at("layer_scale"), layer_scale);
     EXPECT_EQ(config.at("depth"), 1);
   }
@@ -114,7 +114,7 @@ TEST(Export, TorchvisionRoundTripsBitForBitButForTheClassifier) {
   resnet.erase("fc.weight");
   resnet.erase("fc.bias");
   expect_same_file(folder / "back", resnet);
-  EXPECT_EQ(nlohmann::json::parse(test::read_text(folder / "back/config.json")).at("num_classes"), 0);
+  EXPECT_EQ(parse_json(test::read_text(folder / "back/config.json")).at("num_classes"), 0);
 }
 
 TEST(Export, WholeModelRoundTripsAndSaysWhatIsKnown) {
@@ -123,12 +123,11 @@ TEST(Export, WholeModelRoundTripsAndSaysWhatIsKnown) {
   expect_same_file(folder / "out/model", test::read_weights(checkpoint()));
   run("import --weights '" + (folder / "out/model") + "' --part model --output '" + (folder / "again") + "'" + sizes());
   expect_same_file(folder / "again", test::read_weights(checkpoint()));
-  const auto config = nlohmann::json::parse(test::read_text(folder / "again/config.json"));
-  EXPECT_EQ(config.at("gene_names"),
-            nlohmann::json::parse(test::read_text(checkpoint() + "/config.json")).at("gene_names"));
+  const auto config = parse_json(test::read_text(folder / "again/config.json"));
+  EXPECT_EQ(config.at("gene_names"), parse_json(test::read_text(checkpoint() + "/config.json")).at("gene_names"));
 
   const std::string card = test::read_text(folder / "out/model/README.md");
-  const auto last = nlohmann::json::parse([&] {
+  const auto last = parse_json([&] {
     std::istringstream in(test::read_text(trained() + "/metrics.jsonl"));
     std::string line, end;
     while (std::getline(in, line)) end = line;
@@ -136,7 +135,7 @@ TEST(Export, WholeModelRoundTripsAndSaysWhatIsKnown) {
   }());
   for (const std::string& says :
        {std::string("| packs | train.h5 |"), std::string("| slides | 2 |"), std::string("| pairs | 96 |"),
-        std::string("| Steps, epoch, pairs seen | 20,"), "| loss | " + last.at("loss").dump() + " |",
+        std::string("| Steps, epoch, pairs seen | 20,"), "| loss | " + json_text(last.at("loss")) + " |",
         std::string("CC BY-NC-ND 4.0"), std::string("CC BY-NC-SA 4.0")})
     EXPECT_NE(card.find(says), std::string::npos) << says << "\n" << card;
   EXPECT_EQ(card.find(made_data().folder.path()), std::string::npos) << "paths of this machine in a public card";

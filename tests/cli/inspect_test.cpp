@@ -1,6 +1,5 @@
 // spotniche inspect: what it prints and its exit status for each kind of file, whole and damaged.
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include <cmath>
 #include <filesystem>
@@ -10,6 +9,7 @@
 #include "data/write_h5ad/write_h5ad.h"
 #include "engine/ckpt/safetensors.h"
 #include "engine/core/check.h"
+#include "engine/core/json.h"
 #include "tests/support/made_pack.h"
 #include "tests/support/made_snapshot.h"
 #include "tests/support/paths.h"
@@ -157,7 +157,7 @@ TEST(Inspect, Model) {
               {"4,062,720", "niche_image", "366,480", "4 pairs on a rank, one of 2 ranks", "optimiser (AdamW)"});
   const auto ran = test::run_binary("inspect --model '" + tiny + "' --batch 4 --json");
   ASSERT_EQ(ran.status, 0) << ran.text;
-  const auto j = nlohmann::json::parse(ran.text.substr(ran.text.find('{')));
+  const auto j = parse_json(ran.text.substr(ran.text.find('{')));
   EXPECT_EQ(j["total"]["parameters"], 4062720);
   EXPECT_NEAR(j["peak_bytes"].get<double>() / j["floor_bytes"].get<double>(), 1, 0.1);
   expect_says(test::run_binary("inspect --model '" + tiny + "' --ranks 0"), 2, {"--ranks", "at least 1"});

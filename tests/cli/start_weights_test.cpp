@@ -1,12 +1,12 @@
 // pretrain --init, --niche-image-weights, --spot-image-weights: what is read, said, recorded, refused and not read
 // twice.
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include <filesystem>
 #include <fstream>
 
 #include "engine/ckpt/safetensors.h"
+#include "engine/core/json.h"
 #include "tests/support/cli_run.h"
 #include "tests/support/find_python.h"
 #include "tests/support/paths.h"
@@ -73,7 +73,7 @@ std::vector<nlohmann::json> events(const std::string& run_dir, const std::string
   std::ifstream in(run_dir + "/events.jsonl");
   std::vector<nlohmann::json> out;
   for (std::string line; std::getline(in, line);)
-    if (auto j = nlohmann::json::parse(line); j.at("event") == kind) out.push_back(std::move(j));
+    if (auto j = parse_json(line); j.at("event") == kind) out.push_back(std::move(j));
   return out;
 }
 
@@ -249,7 +249,7 @@ TEST(StartWeights, WhatDoesNotFitEndsAllRanks) {
   // gene encoders of other genes
   fs::create_directory(folder / "other");
   fs::copy(trained() + "/model.safetensors", folder / "other");
-  auto config = nlohmann::ordered_json::parse(test::read_text(trained() + "/config.json"));
+  auto config = parse_ordered_json(test::read_text(trained() + "/config.json"));
   std::swap(config["gene_names"][3], config["gene_names"][4]);
   std::ofstream(folder / "other/config.json") << config;
   refused("--init '" + (folder / "other") + "'", "trained on other genes (64 of them, from gene 3 on");

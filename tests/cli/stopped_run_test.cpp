@@ -1,12 +1,12 @@
 // Runs that a signal, a kill or an error of one rank ends: what they leave, and that they go on as if they had not
 // ended.
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <filesystem>
 #include <sstream>
 
+#include "engine/core/json.h"
 #include "tests/support/cli_run.h"
 #include "tests/support/started.h"
 
@@ -38,7 +38,7 @@ std::vector<nlohmann::json> events_of(const std::string& run, const std::string&
   std::istringstream in(test::read_text(run + "/events.jsonl"));
   std::vector<nlohmann::json> events;
   for (std::string line; std::getline(in, line);)
-    if (auto j = nlohmann::json::parse(line); j["event"] == kind) events.push_back(std::move(j));
+    if (auto j = parse_json(line); j["event"] == kind) events.push_back(std::move(j));
   return events;
 }
 

@@ -1,9 +1,9 @@
 // What `spotniche bench` times on the device is what was asked for.
-#include <nlohmann/json.hpp>
 
 #include <cmath>
 #include <map>
 
+#include "engine/core/json.h"
 #include "launch/bench/loss.h"
 #include "launch/bench/profile.h"
 #include "tests/cuda/twin.h"
@@ -43,7 +43,7 @@ TEST_F(CudaBench, ProfileCountsWhatRanOnTheDevice) {
   kernels::run<&kernels::Table::binary>({.op = kernels::BinaryOp::add, .a = x, .b = x, .y = y});
   const std::string text = profile_lines(1, 1);
   once();  // nobody counts any more
-  const auto j = nlohmann::json::parse(text.substr(text.find('{')));
+  const auto j = parse_json(text.substr(text.find('{')));
   EXPECT_GE(j["outside_entries"].get<double>(), 0);
   std::map<std::string, int> calls;
   for (const auto& e : j["entries"]) {
@@ -58,7 +58,7 @@ TEST_F(CudaBench, LossTellsWhichKernelsItCalls) {
   const LossFigure f = measure_loss(
       {.global_batch = 64, .width = 24, .repeats = 3, .profile = true, .matmul_size = 16, .device = test::kGpu},
       *world);
-  const auto j = nlohmann::json::parse(f.profile.substr(f.profile.find('{')));
+  const auto j = parse_json(f.profile.substr(f.profile.find('{')));
   std::map<std::string, int> calls;
   for (const auto& e : j["entries"]) calls[e["entry"]] = e["calls"];
   EXPECT_EQ(calls["contrastive_fwd"], 1);

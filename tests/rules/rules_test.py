@@ -32,6 +32,10 @@ PLANTED = [
     (words, "data/e.cpp", "// E.\nvoid f() { exit(1); }\n", "only main"),
     (words, "data/f.cpp", "// F.\nvoid f() { std::cout << 1; }\n", "log.h"),
     (words, "data/g.h", "// G.\n", "#pragma once"),
+    (words, "data/h.cpp", "// H.\nauto j = nlohmann::json::parse(text);\n", "engine/core/json.h"),
+    (words, "data/i.cpp", "// I.\nout << value->dump(2);\n", "engine/core/json.h"),
+    (words, "data/j.cpp", "// J.\nout << value.dump(2);\n", "engine/core/json.h"),
+    (words, "data/k.cpp", "// K.\n#include <fmt/ostream.h>\n", "fmt::format"),
     (words, "docs/a.md", "see /wo" + "rk/main\n", "no paths of one machine"),
     (words, "docs/b.md", "bytes / worker, and docs/home/x\n", None),
 ]

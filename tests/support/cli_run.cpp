@@ -1,7 +1,5 @@
 #include "tests/support/cli_run.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -9,6 +7,7 @@
 #include <iterator>
 
 #include "engine/ckpt/safetensors.h"
+#include "engine/core/json.h"
 
 namespace spn::test {
 
@@ -48,7 +47,7 @@ std::vector<MetricsLine> read_metrics(const std::string& run_dir) {
   std::vector<MetricsLine> lines;
   for (std::string text; std::getline(in, text);) {
     MetricsLine line;
-    const auto json = nlohmann::json::parse(text);
+    const auto json = parse_json(text);
     for (const auto& [key, value] : json.items()) line[key] = value.is_null() ? std::nan("") : value.get<double>();
     lines.push_back(line);
   }

@@ -2,7 +2,6 @@
 #include "engine/train/run_log.h"
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 #include <pty.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -16,6 +15,7 @@
 
 #include "engine/ckpt/file.h"
 #include "engine/core/check.h"
+#include "engine/core/json.h"
 #include "engine/train/progress.h"
 #include "tests/support/temp_folder.h"
 
@@ -38,7 +38,7 @@ Metrics made(std::int64_t step) {
 std::vector<ordered_json> lines_of(const std::string& path) {
   std::vector<ordered_json> v;
   std::istringstream in(read_text(path));
-  for (std::string line; std::getline(in, line);) v.push_back(ordered_json::parse(line));
+  for (std::string line; std::getline(in, line);) v.push_back(parse_ordered_json(line));
   return v;
 }
 
