@@ -58,9 +58,12 @@ endif()
 target_link_libraries(spn_dist PUBLIC spn_core PRIVATE MPI::MPI_C Threads::Threads)
 
 # Arithmetic is in spn_kernels, and loops over pixels and genes in spn_data: what only calls them is compiled in two
-# thirds of the time with fewer optimisations.
+# thirds of the time with fewer optimisations (a step of the tiny model takes as long).
 spn_library(spn_engine engine "/(core|dist)/")
-target_compile_options(spn_engine PRIVATE $<$<CONFIG:Release>:-O2>)
+target_compile_options(spn_engine PRIVATE $<$<CONFIG:Release>:-O1>)
+set_source_files_properties(engine/nn/init.cpp engine/models/resample.cpp engine/ckpt/safetensors.cpp
+                            engine/eval/retrieval.cpp  # loops over values of their own
+                            PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-O3> SKIP_PRECOMPILE_HEADERS ON)
 target_link_libraries(spn_engine PUBLIC spn_kernels spn_dist PRIVATE OpenSSL::Crypto OpenMP::OpenMP_CXX)
 
 spn_library(spn_data data "^$")

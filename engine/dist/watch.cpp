@@ -11,8 +11,7 @@ namespace spn::dist {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr auto kTurn = 50ms;    // how often who waits for his turn looks whether there is one to come
-constexpr auto kPatience = 5s;  // with who uses a line that is to end
+constexpr auto kTurn = 50ms;  // how often who waits for his turn looks whether there is one to come
 
 }  // namespace
 
@@ -41,10 +40,10 @@ void Line::give_up(const std::string& why) {
   given_up_ = true;
 }
 
-void Line::end() {
+void Line::end(double patience) {
   {
     // who gets a turn from now on sees given_up_ and leaves without touching the communicator
-    const std::unique_lock turn(mutex_, kPatience);
+    const std::unique_lock turn(mutex_, std::chrono::duration<double>(patience));
   }
   end_();
   ended_ = true;
@@ -94,7 +93,7 @@ std::string Watch::trouble() {
 void Watch::end_all(const std::string& why) {
   for (const auto& line : lines_) line->give_up(why);
   log::warn("nccl: {}", why);
-  for (const auto& line : lines_) enders_.emplace_back([line] { line->end(); });
+  for (const auto& line : lines_) enders_.emplace_back([line, patience = limits_.patience] { line->end(patience); });
 }
 
 double rank_timeout() {

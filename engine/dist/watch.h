@@ -38,8 +38,9 @@ class Line {
   std::string look();
   // From now on every use throws; those who stand in one that asks check_health leave it.
   void give_up(const std::string& why);
-  // Calls end, once nobody uses it, or after kPatience all the same: who is still there is stuck, and only that helps.
-  void end();
+  // Calls end, once nobody uses it, or after that many seconds all the same: who is still there is stuck, and only that
+  // helps.
+  void end(double patience);
   bool ended() const { return ended_; }
 
  private:
@@ -58,6 +59,7 @@ class Watch {
     double period = 0.1;  // seconds between two looks
     // The host has stood in one wait for the device that long: a lost rank of which no error came. 0: never.
     double wait = 600;
+    double patience = 5;  // with who uses a line that is to end
     double parting = 10;  // to wait for lines to end when the watch goes; they go on without it then
   };
   // waiting: how long the host has been waiting for the device, 0 if it is not; from any thread. May be empty.

@@ -113,11 +113,13 @@ TEST(Watch, DoesNotWaitForOneThatIsStuck) {
     });
   });
   ASSERT_TRUE(soon([&] { return in.load(); }));
-  Watch watch({}, kQuick);
+  Watch watch({}, {.period = 0.001, .wait = 0, .patience = 0.3, .parting = 0.05});
   watch.add(line);
   watch.add(line_of(other));
+  const auto start = std::chrono::steady_clock::now();
   other->broken = true;
   EXPECT_TRUE(soon([&] { return f->ending.load(); }));
+  EXPECT_GE(std::chrono::steady_clock::now() - start, 300ms);  // who may yet leave by himself is let go first
   stuck.join();
 }
 
