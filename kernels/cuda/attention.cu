@@ -1,8 +1,9 @@
-// Fused attention: a warp a head where sequences are as short as this model's, tiles through shared memory beyond;
-// long sequences are products (attention_products.cu).
+// Fused attention: a warp a head where sequences are as short as this model's; beyond, bf16 forward on tensor cores,
+// long sequences otherwise as products (attention_products.cu), and tiles through shared memory for all the rest.
 #include <algorithm>
 
 #include "kernels/cuda/attention_products.h"
+#include "kernels/cuda/device/attention_fragments.h"
 #include "kernels/cuda/device/attention_short.h"
 #include "kernels/cuda/device/attention_tiled.h"
 #include "kernels/cuda/kernels.h"
@@ -75,7 +76,7 @@ dim3 short_grid(const AttentionSizes& z) {
 }
 
 template <class T>
-void forward(const AttentionFwd& a, AttentionSizes z) {
+AttentionForward<T> as_kernels_take(const AttentionFwd& a, AttentionSizes z) {
   using C = compute_t<T>;
   AttentionForward<T> f{heads<const T>(a.q, z),
                         heads<const T>(a.k, z),
@@ -86,6 +87,35 @@ void forward(const AttentionFwd& a, AttentionSizes z) {
                         {},
                         dropout_of(a.dropout)};
   f.z = z;
+  return f;
+}
+
+template <int width>
+void on_tensor_cores(const AttentionForward<bf16>& f) {
+  const i64 rows = (f.z.tq + kFragmentRows - 1) / kFragmentRows;  // of warps
+  const i64 of_head = (rows + kFragmentWarps - 1) / kFragmentWarps, warps = (rows + of_head - 1) / of_head;
+  const i64 blocks = f.z.batch * f.z.heads * of_head;
+  check(blocks <= 0x7fffffff, "attention", "expected at most 2^31 tiles, got {}", blocks);
+  launch(attention_fragments<width>, dim3(static_cast<unsigned>(blocks)), dim3(static_cast<unsigned>(warps) * kWarp),
+         kFragmentShared<width>, stream(), f);
+}
+
+bool on_tensor_cores(const AttentionFwd& a, const AttentionSizes& z) {
+  if (a.q.dtype != DType::bf16 || a.dropout.p > 0 || !(a.scale > 0)) return false;
+  if (is_short(z) || (z.width != 32 && z.width != 64)) return false;
+  const AttentionForward<bf16> f = as_kernels_take<bf16>(a, z);
+  if (!f.z.packs) return false;
+  if (z.width == 32)
+    on_tensor_cores<32>(f);
+  else
+    on_tensor_cores<64>(f);
+  return true;
+}
+
+template <class T>
+void forward(const AttentionFwd& a, const AttentionSizes& z) {
+  using C = compute_t<T>;
+  const AttentionForward<T> f = as_kernels_take<T>(a, z);
   if (is_short(z)) {
     launch(attention_short<T>, short_grid<T>(z), dim3(kShortWarps<T> * kWarp), 0, stream(), f);
     return;
@@ -129,7 +159,7 @@ void backward(const AttentionBwd& a, AttentionSizes z) {
 void attention_fwd(const AttentionFwd& a) {
   const AttentionSizes z = sizes_of(a.q, a.k, a.v, a.o, a.lse);
   if (z.batch * z.heads * z.tq * z.width == 0) return;
-  if (attention_by_products(a)) return;
+  if (on_tensor_cores(a, z) || attention_by_products(a)) return;
   visit_float(a.q.dtype, "attention", [&](auto e) { forward<decltype(e)>(a, z); });
 }
 

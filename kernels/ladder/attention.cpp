@@ -1,4 +1,5 @@
-// Attention as the niche gene encoder has it: 8 tokens, 8 heads of width 64, in bf16.
+// Attention as the niche gene encoder has it: 8 tokens, 8 heads of width 64, in bf16; and forward as ViT-L/16 has it:
+// 197 tokens, 16 heads.
 #include <algorithm>
 #include <cmath>
 
@@ -8,6 +9,7 @@
 namespace spn::kernels {
 namespace {
 
+constexpr std::int64_t kLongTokens = 197;
 constexpr std::int64_t kTokens = 8, kHeads = 8, kWidth = 64, kOfSample = kHeads * kTokens * kWidth;
 constexpr double kScale = 0.125;
 using Use = Operand::Use;
@@ -70,6 +72,25 @@ const Ladder kAttentionFwdLadder = {
         [](Views v) {
           run<&Table::attention_fwd>({.q = v[0], .k = v[1], .v = v[2], .o = v[3], .lse = v[4], .scale = kScale});
         },
+};
+
+const Ladder kAttentionLongLadder = {
+    .name = "attention_long",
+    .about = "197 tokens, 16 heads of 64, bf16, forward",
+    .operands =
+        [](std::int64_t elements) {
+          const std::int64_t all = std::max<std::int64_t>(1, elements / (kLongTokens * kWidth));
+          const std::int64_t of_sample = std::min<std::int64_t>(all, 16);
+          const Shape heads{all / of_sample, of_sample, kLongTokens, kWidth};
+          return std::vector<Operand>{
+              {"q", Use::in, DType::bf16, heads, -1, 1, {}, 1},
+              {"k", Use::in, DType::bf16, heads, -1, 1, {}, 1},
+              {"v", Use::in, DType::bf16, heads, -1, 1, {}, 1},
+              {"o", Use::out, DType::bf16, heads, 0, 0, {}, kLongTokens},
+              {"lse", Use::out, DType::f32, rows_of(heads), 0, 0, {}, kWidth},
+          };
+        },
+    .shipped = kAttentionFwdLadder.shipped,
 };
 
 const Ladder kAttentionBwdLadder = {

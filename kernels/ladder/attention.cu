@@ -1,4 +1,6 @@
-// Rungs of attention over 8 tokens: a thread a row of queries or keys, which reads its head on its own.
+// Rungs of attention over 8 tokens: a thread a row of queries or keys, which reads its head on its own. Of longer
+// sequences: the same, and products of the library with their weights in memory.
+#include "kernels/cuda/attention_products.h"
 #include "kernels/cuda/device/base.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/ladder/ladder.h"
@@ -33,6 +35,26 @@ __global__ void query_rows(const bf16* q, const bf16* k, const bf16* v, bf16* o,
       for (int j = 0; j < kTokens; ++j) s += weight[j] / sum * load(v[(first + j) * kWidth + d]);
       o[i * kWidth + d] = convert<bf16>(s);
     }
+  }
+}
+
+// As query_rows for any number of tokens: the weights are computed once for their sum, and again for each column.
+__global__ void query_rows_long(const bf16* q, const bf16* k, const bf16* v, bf16* o, float* lse, std::int64_t n,
+                                std::int64_t tokens) {
+  for (std::int64_t i = global_thread(); i < n; i += all_threads()) {
+    const std::int64_t first = i / tokens * tokens;
+    float top = -1e30F, sum = 0, out[kWidth] = {};
+    for (std::int64_t j = first; j < first + tokens; ++j) {
+      const float logit = kScale * dot_of(q + i * kWidth, k + j * kWidth);
+      top = logit > top ? logit : top;
+    }
+    for (std::int64_t j = first; j < first + tokens; ++j) {
+      const float weight = std::exp(kScale * dot_of(q + i * kWidth, k + j * kWidth) - top);
+      sum += weight;
+      for (int d = 0; d < kWidth; ++d) out[d] += weight * load(v[j * kWidth + d]);
+    }
+    lse[i] = top + std::log(sum);
+    for (int d = 0; d < kWidth; ++d) o[i * kWidth + d] = convert<bf16>(out[d] / sum);
   }
 }
 
@@ -75,6 +97,15 @@ void thread_a_query(Views v) {
   launch(query_rows, grid_for(n), dim3(kBlock), 0, stream(), v[0].ptr<bf16>(), v[1].ptr<bf16>(), v[2].ptr<bf16>(),
          v[3].ptr<bf16>(), v[4].ptr<float>(), n);
 }
+void thread_a_long_query(Views v) {
+  const std::int64_t n = v[4].numel();
+  launch(query_rows_long, grid_for(n), dim3(kBlock), 0, stream(), v[0].ptr<bf16>(), v[1].ptr<bf16>(), v[2].ptr<bf16>(),
+         v[3].ptr<bf16>(), v[4].ptr<float>(), n, v[0].dim(2));
+}
+void products(Views v) {
+  check(attention_by_products(AttentionFwd{.q = v[0], .k = v[1], .v = v[2], .o = v[3], .lse = v[4], .scale = kScale}),
+        "attention_long", "expected sequences that are computed by products");
+}
 void thread_a_row(Views v) {
   const std::int64_t n = v[4].numel();
   const Backward a{v[0].ptr<bf16>(),  v[1].ptr<bf16>(), v[2].ptr<bf16>(), v[3].ptr<bf16>(), v[5].ptr<bf16>(),
@@ -86,6 +117,10 @@ void thread_a_row(Views v) {
 
 std::span<const Rung> attention_fwd_rungs() {
   static const Rung rungs[] = {{"a thread a query", thread_a_query}};
+  return rungs;
+}
+std::span<const Rung> attention_long_rungs() {
+  static const Rung rungs[] = {{"a thread a query", thread_a_long_query}, {"products", products}};
   return rungs;
 }
 std::span<const Rung> attention_bwd_rungs() {

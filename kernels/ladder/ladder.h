@@ -72,10 +72,11 @@ std::span<const Rung> batch_norm_stats_rungs();                    // batch_norm
 std::span<const Rung> batch_norm_apply_rungs();
 std::span<const Rung> contrastive_fwd_rungs();  // contrastive.cu
 std::span<const Rung> contrastive_bwd_rungs();
-extern const Ladder kAttentionFwdLadder, kAttentionBwdLadder;  // attention.cpp
-extern const Ladder kImageEmbedLadder;                         // image.cpp
-std::span<const Rung> attention_fwd_rungs();                   // attention.cu
+extern const Ladder kAttentionFwdLadder, kAttentionBwdLadder, kAttentionLongLadder;  // attention.cpp
+extern const Ladder kImageEmbedLadder;                                               // image.cpp
+std::span<const Rung> attention_fwd_rungs();                                         // attention.cu
 std::span<const Rung> attention_bwd_rungs();
+std::span<const Rung> attention_long_rungs();
 std::span<const Rung> image_embed_rungs();  // image.cu
 
 }  // namespace spn::kernels

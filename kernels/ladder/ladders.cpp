@@ -5,9 +5,9 @@ namespace spn::kernels {
 
 std::span<const Ladder> ladders() {
   static const Ladder all[] = {kLayerNormFwdLadder,   kLayerNormBwdLadder,   kAttentionFwdLadder,
-                               kAttentionBwdLadder,   kImageEmbedLadder,     kAdamWLadder,
-                               kAdamWCopyLadder,      kBatchNormStatsLadder, kBatchNormApplyLadder,
-                               kContrastiveFwdLadder, kContrastiveBwdLadder};
+                               kAttentionBwdLadder,   kAttentionLongLadder,  kImageEmbedLadder,
+                               kAdamWLadder,          kAdamWCopyLadder,      kBatchNormStatsLadder,
+                               kBatchNormApplyLadder, kContrastiveFwdLadder, kContrastiveBwdLadder};
   return all;
 }
 

@@ -10,6 +10,7 @@ std::span<const Rung> rungs_of(std::string_view ladder) {
   if (ladder == kAdamWCopyLadder.name) return adamw_copy_rungs();
   if (ladder == kAttentionFwdLadder.name) return attention_fwd_rungs();
   if (ladder == kAttentionBwdLadder.name) return attention_bwd_rungs();
+  if (ladder == kAttentionLongLadder.name) return attention_long_rungs();
   if (ladder == kImageEmbedLadder.name) return image_embed_rungs();
   if (ladder == kBatchNormStatsLadder.name) return batch_norm_stats_rungs();
   if (ladder == kBatchNormApplyLadder.name) return batch_norm_apply_rungs();

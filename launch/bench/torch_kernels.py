@@ -167,14 +167,18 @@ class Kernels:
         dy = torch.randn_like(y)
         return lambda: torch.autograd.grad(y, (x, w, b), dy, retain_graph=True), 3 * n, list(x.shape)
 
-    def heads(self, grad):
-        h, n, w = 8, 8, 64
+    def heads(self, grad, h=8, n=8):
+        w = 64
         b = max(1, self.elements // (h * n * w))
         qkv = [self.rand(b, h, n, w, grad=grad) for _ in range(3)]
         return qkv, b * h * n * w * self.size
 
     def attention_fwd(self):
         qkv, n = self.heads(False)
+        return lambda f=self.compiled(F.scaled_dot_product_attention): f(*qkv), 4 * n, list(qkv[0].shape)
+
+    def attention_long(self):
+        qkv, n = self.heads(False, 16, 197)
         return lambda f=self.compiled(F.scaled_dot_product_attention): f(*qkv), 4 * n, list(qkv[0].shape)
 
     def attention_bwd(self):
@@ -209,8 +213,8 @@ class Kernels:
     def compiled(self, f):
         return torch.compile(f) if self.compile else f
 
-    NAMES = ("layer_norm_fwd", "layer_norm_bwd", "attention_fwd", "attention_bwd", "image_embed",
-             "batch_norm_apply")
+    NAMES = ("layer_norm_fwd", "layer_norm_bwd", "attention_fwd", "attention_bwd", "attention_long",
+             "image_embed", "batch_norm_apply")
 
 
 def kernels(args):

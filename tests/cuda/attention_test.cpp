@@ -1,6 +1,7 @@
 // Attention forward and backward against the CPU: the short kernel and the tiled one at their edges, layouts of the
 // model (packed qkv, cross attention), dropout, absent gradients.
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -102,6 +103,37 @@ TEST_F(CudaAttention, LongSequencesAreProducts) {
   both({2, 2, 64, 70, 8}, DType::f32, {}, {.dk = false});
   both({2, 2, 64, 70, 8}, DType::bf16, {}, {.dv = false});
   both({2, 2, 64, 70, 8}, DType::f32, {}, {.dq = false, .dk = false});
+}
+
+// bf16 of width 32 and 64: on tensor cores, at the edges of tiles of 16 queries, 128 queries and 64 keys.
+TEST_F(CudaAttention, TensorCores) {
+  for (const Case& c :
+       {Case{1, 2, 197, 197, 64}, Case{2, 1, 17, 17, 32}, Case{1, 1, 1, 197, 64}, Case{1, 2, 16, 64, 32},
+        Case{1, 1, 129, 65, 64}, Case{2, 2, 9, 1, 32}, Case{1, 1, 130, 128, 32}, Case{3, 1, 8, 63, 64}})
+    for (const bool heads_first : {false, true}) both(c, DType::bf16, {}, {}, heads_first);
+}
+
+// Logits of some hundreds: the largest of a row decides, whichever tile it lies in; a NaN among the keys spoils its
+// head and no other.
+TEST_F(CudaAttention, TensorCoresWithLargeLogits) {
+  const std::int64_t tq = 20, tk = 150, width = 64;
+  const Tensor q = random({2, tq, width}, 1, DType::f32), k = random({2, tk, width}, 2, DType::f32);
+  for (std::int64_t i = 0; i < q.numel(); ++i) q.data<float>()[i] *= 30;
+  const Tensor v = random({2, tk, width}, 3, DType::bf16);
+  const auto run_with = [&](const Tensor& keys) {
+    return [&, keys](const auto& at, const std::vector<Tensor>& out) {
+      const Tensor qd = at(q.to(DType::bf16)), kd = at(keys.to(DType::bf16)), vd = at(v);
+      run<&Table::attention_fwd>(
+          {.q = by_head(qd, 1), .k = by_head(kd, 1), .v = by_head(vd, 1), .o = by_head(out[0], 1), .lse = out[1]});
+    };
+  };
+  const Shape queries{2, tq, width};
+  compare_all(run_with(k), {{queries, DType::bf16, 64 * tk}, {{2, 1, tq}, DType::f32, 64 * tk}});
+  k.data<float>()[(tk + 140) * width + 3] = std::numeric_limits<float>::quiet_NaN();
+  const Tensor o = poisoned({queries, DType::bf16}, test::kGpu), lse = poisoned({{2, 1, tq}, DType::f32}, test::kGpu);
+  run_with(k)([](const Tensor& t) { return t.to(test::kGpu); }, {o, lse});
+  const Tensor got = o.to(Device{}).to(DType::f32);
+  for (std::int64_t i = 0; i < got.numel(); ++i) EXPECT_EQ(std::isnan(got.data<float>()[i]), i >= tq * width) << i;
 }
 
 TEST_F(CudaAttention, DropoutDropsWhatTheCpuDrops) {

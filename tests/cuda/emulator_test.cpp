@@ -29,6 +29,15 @@ void mirror(int* out) {
   if (barrier) __syncthreads();
   out[me] = seen[kThreads - 1 - me];
 }
+// As mirror, after an exchange within the warp: only a warp that runs ahead of the other shows what is missing.
+template <bool barrier>
+void mirror_behind_an_exchange(int* out) {
+  SPN_SHARED(int, seen, kThreads);
+  const int me = static_cast<int>(threadIdx.x);
+  seen[me] = __shfl_sync(0xffffffffU, me, me % 32);
+  if (barrier) __syncthreads();
+  out[me] = seen[kThreads - 1 - __shfl_sync(0xffffffffU, me, me % 32)];
+}
 void some_skip_the_barrier(int* out) {
   if (threadIdx.x == 40) return;
   __syncthreads();
@@ -86,6 +95,14 @@ TEST_F(Emulator, AMissingBarrierShowsInTheOrders) {
     EXPECT_NE(run(mirror<false>, order), want);
   }
   EXPECT_NE(run(mirror<false>, Order::forward), run(mirror<false>, Order::backward));
+}
+
+TEST_F(Emulator, AWarpRunsAheadOfTheOthers) {
+  for (const Order order : {Order::forward, Order::backward}) {
+    EXPECT_EQ(run(mirror_behind_an_exchange<true>, order), run(mirror<true>, order));
+    EXPECT_NE(run(mirror_behind_an_exchange<false>, order), run(mirror<true>, order));
+  }
+  EXPECT_EQ(run(mirror_behind_an_exchange<true>, Order::shuffled), run(mirror<true>, Order::forward));
 }
 
 TEST_F(Emulator, ABarrierThatSomeSkipFails) {

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,12 +29,28 @@ constexpr std::size_t kStack = std::size_t{128} << 10;
 
 enum class State { ready, at_barrier, at_exchange, done };
 
+struct AsyncCopy {
+  void* to;
+  const void* from;  // null: zeros
+  std::size_t bytes;
+  void make() const {
+    if (from == nullptr)
+      std::memset(to, 0, bytes);
+    else
+      std::memcpy(to, from, bytes);
+  }
+};
+using CopyGroup = std::vector<AsyncCopy>;
+
 struct Thread {
   Dim3 index;
   int number = 0;
   State state = State::ready;
-  unsigned mask = 0;       // of the exchange it waits at
-  unsigned exchanges = 0;  // passed so far: its parity picks the slots
+  unsigned mask = 0;                // of the exchange it waits at
+  unsigned exchanges = 0;           // passed so far: its parity picks the slots
+  std::size_t copies = 0;           // begun so far
+  CopyGroup begun;                  // not committed yet
+  std::vector<CopyGroup> underway;  // oldest first
   context::fiber fiber, scheduler;
 };
 
@@ -55,25 +72,36 @@ class Block {
     }
   }
 
+  // Forward and backward, a warp goes on through its exchanges until it waits for the block, while the others stand:
+  // what it may read or overwrite too early, it does. Shuffled, all threads take turns.
   void run(const std::function<void()>& body, Order order, std::uint32_t turn) {
     std::vector<std::size_t> sequence(threads_.size());
     for (std::size_t i = 0; i < sequence.size(); ++i) sequence[i] = i;
     if (order == Order::backward) std::reverse(sequence.begin(), sequence.end());
-    for (;;) {
-      if (order == Order::shuffled)
+    const auto all = [&](State state) {
+      return std::all_of(threads_.begin(), threads_.end(), [&](const Thread& t) { return t.state == state; });
+    };
+    while (!all(State::done)) {
+      bool ran = false;
+      if (order == Order::shuffled) {
         for (std::size_t i = sequence.size(); i > 1; --i)
           std::swap(sequence[i - 1], sequence[philox(turn, static_cast<std::uint32_t>(i), 7, 0, 0).v[0] % i]);
-      bool ran = false, all_done = true;
-      for (const std::size_t i : sequence) {
-        Thread& t = threads_[i];
-        if (t.state == State::ready) {
-          step(t, body);
-          ran = true;
+        ran = step_all(sequence, body);
+        for (std::size_t warp = 0; warp < warps_.size(); ++warp) ran = release_warp(warp) || ran;
+      } else {
+        for (std::size_t n = 0; n < warps_.size(); ++n) {
+          const std::size_t warp = order == Order::forward ? n : warps_.size() - 1 - n;
+          const auto [first, end] = lanes_of(warp);
+          const std::size_t from = order == Order::forward ? first : threads_.size() - end;
+          const std::span lanes(sequence.data() + from, end - first);
+          while (step_all(lanes, body) || release_warp(warp)) ran = true;
         }
-        all_done = all_done && t.state == State::done;
       }
-      if (all_done) return;
-      if (!ran && !release()) stuck();
+      if (all(State::at_barrier)) {
+        for (Thread& t : threads_) t.state = State::ready;
+        ran = true;
+      }
+      if (!ran && !all(State::done)) stuck();
     }
   }
 
@@ -124,32 +152,41 @@ class Block {
     if (error_) std::rethrow_exception(error_);
   }
 
-  // Lets those go on that have all they wait for.
-  bool release() {
-    bool any = false;
-    if (std::all_of(threads_.begin(), threads_.end(), [](const Thread& t) { return t.state == State::at_barrier; })) {
-      for (Thread& t : threads_) t.state = State::ready;
-      return true;
-    }
-    for (std::size_t first = 0; first < threads_.size(); first += 32) {
-      const std::size_t end = std::min(threads_.size(), first + 32);
-      for (std::size_t i = first; i < end; ++i) {
-        const Thread& t = threads_[i];
-        if (t.state != State::at_exchange) continue;
-        bool complete = true;
-        for (std::size_t l = 0; l < 32 && complete; ++l)
-          if ((t.mask >> l & 1U) != 0)
-            complete = first + l < end && threads_[first + l].state == State::at_exchange &&
-                       threads_[first + l].mask == t.mask && threads_[first + l].exchanges == t.exchanges;
-        if (!complete) continue;
-        const unsigned mask = t.mask;
-        for (std::size_t l = 0; l < 32; ++l)
-          if ((mask >> l & 1U) != 0) {
-            ++threads_[first + l].exchanges;
-            threads_[first + l].state = State::ready;
-          }
-        any = true;
+  // The ready ones of these, each until it waits; whether there were any.
+  bool step_all(std::span<const std::size_t> sequence, const std::function<void()>& body) {
+    bool ran = false;
+    for (const std::size_t i : sequence)
+      if (threads_[i].state == State::ready) {
+        step(threads_[i], body);
+        ran = true;
       }
+    return ran;
+  }
+
+  std::pair<std::size_t, std::size_t> lanes_of(std::size_t warp) const {
+    return {warp * 32, std::min(threads_.size(), warp * 32 + 32)};
+  }
+
+  // Lets those lanes go on whose exchange has all that must take part; whether there were any.
+  bool release_warp(std::size_t warp) {
+    const auto [first, end] = lanes_of(warp);
+    bool any = false;
+    for (std::size_t i = first; i < end; ++i) {
+      const Thread& t = threads_[i];
+      if (t.state != State::at_exchange) continue;
+      bool complete = true;
+      for (std::size_t l = 0; l < 32 && complete; ++l)
+        if ((t.mask >> l & 1U) != 0)
+          complete = first + l < end && threads_[first + l].state == State::at_exchange &&
+                     threads_[first + l].mask == t.mask && threads_[first + l].exchanges == t.exchanges;
+      if (!complete) continue;
+      const unsigned mask = t.mask;
+      for (std::size_t l = 0; l < 32; ++l)
+        if ((mask >> l & 1U) != 0) {
+          ++threads_[first + l].exchanges;
+          threads_[first + l].state = State::ready;
+        }
+      any = true;
     }
     return any;
   }
@@ -235,6 +272,27 @@ const Slots& exchange(unsigned mask, const void* value, std::size_t bytes) {
   t.mask = mask;
   b.wait(State::at_exchange);
   return slots;
+}
+
+void begin_copy(void* to, const void* from, std::size_t bytes) {
+  Thread& t = block().current();
+  const AsyncCopy copy{to, from, bytes};
+  const bool at_once =
+      g_order == Order::backward ||
+      (g_order == Order::shuffled &&
+       philox(static_cast<std::uint64_t>(t.number), static_cast<std::uint32_t>(t.copies++), 11, 0, 0).v[0] % 2 == 0);
+  if (at_once)
+    copy.make();
+  else
+    t.begun.push_back(copy);
+}
+void commit_copies() {
+  Thread& t = block().current();
+  t.underway.push_back(std::exchange(t.begun, {}));
+}
+void await_copies(std::size_t but) {
+  for (auto& underway = block().current().underway; underway.size() > but; underway.erase(underway.begin()))
+    for (const AsyncCopy& c : underway.front()) c.make();
 }
 
 void run_grid(const Dim3& grid, const Dim3& shape, std::size_t shared_bytes, const std::function<void()>& body) {

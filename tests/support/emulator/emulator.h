@@ -2,7 +2,8 @@
 // all that must take part have come. What a GPU would leave to chance is an error here, or made visible:
 //   - a barrier that some threads of the block never reach, an exchange with a lane that has left or is not named,
 //     limits of a launch that a device would refuse: failures that say which kernel and thread;
-//   - threads run forwards, backwards or shuffled between barriers (Order): a missing barrier changes the result;
+//   - threads run forwards, backwards or shuffled between barriers (Order), in the first two a warp as far ahead of the
+//     others as barriers let it: a missing barrier changes the result;
 //   - shared and freshly allocated device memory holds NaNs, and each allocation ends at a page that nobody may touch;
 //   - an upload arrives as late as it may (await_uploads), and one that might arrive too early fails: into memory that
 //     work queued before may use, or that is fresh and may have been another's, without uploads_follow or a wait of
@@ -57,6 +58,13 @@ T from_lane(const Slots& slots, int l) {
   __builtin_memcpy(&v, slots[static_cast<std::size_t>(l)].data(), sizeof v);
   return v;
 }
+
+// Copies of a thread beside its work (cp.async). A device makes them at any moment until they are awaited: here when
+// they are (Order::forward), when they are begun (backward), or now the one, now the other. from null: zeros. A group
+// is what was begun since the last commit; await leaves the newest `but` groups under way.
+void begin_copy(void* to, const void* from, std::size_t bytes);
+void commit_copies();
+void await_copies(std::size_t but);
 
 // body: one thread of the kernel.
 void run_grid(const Dim3& grid, const Dim3& block, std::size_t shared_bytes, const std::function<void()>& body);
