@@ -1,5 +1,7 @@
 #include "engine/models/resnet.h"
 
+#include <functional>
+
 #include "engine/ops/pool.h"
 
 namespace spn::models {
@@ -44,7 +46,7 @@ Var ResNet::Bottleneck::operator()(const Var& x, const nn::Context& c) const {
 Var ResNet::operator()(const Var& image, const nn::Context& c) const {
   Var x = bn1_(conv1_(image), c, true);
   if (max_pool_) x = ops::max_pool2d(x, 3, 2, 1);
-  for (const Bottleneck& block : blocks_) x = nn::run_block(block, x, c);
+  for (const Bottleneck& block : blocks_) x = nn::run_block(std::cref(block), x, c);
   return fc_(ops::global_avg_pool(x));
 }
 

@@ -91,9 +91,8 @@ Var StAlign::encode_niche_image(const Inputs& in, const nn::Context& c) const {
 }
 
 Var StAlign::encode_niche_gene(const Var& x, const nn::Context& c) const {
-  Var y = ops::reshape(niche_gene_mlp_(x), {x.dim(0), config_.tokens, config_.genes / config_.tokens});
-  for (const nn::Block& block : gene_blocks_) y = nn::run_block(block, y, c);
-  return niche_gene_proj_(y);
+  const Var y = ops::reshape(niche_gene_mlp_(x), {x.dim(0), config_.tokens, config_.genes / config_.tokens});
+  return niche_gene_proj_(nn::run_blocks(gene_blocks_, y, c).sum());
 }
 
 Var StAlign::encode(Embedding e, const Inputs& in, const nn::Context& c) const {

@@ -24,11 +24,12 @@ Var ViT::operator()(const Var& image, const nn::Context& c) const {
   // channels-last in memory: rows of [B, grid², width] already
   const Var patches = ops::reshape(ops::permute(patch_(image), {0, 2, 3, 1}), {batch, grid * grid, size_.width});
   const Var cls = ops::expand(ops::cast(cls_token_, patches.dtype()), {batch, 1, size_.width});
-  Var x = ops::add(ops::concat({cls, patches}, 1), ops::cast(pos_embed_, patches.dtype()));
-  for (std::size_t i = 0; i + 1 < blocks_.size(); ++i) x = nn::run_block(blocks_[i], x, c);
+  const Var x = ops::add(ops::concat({cls, patches}, 1), ops::cast(pos_embed_, patches.dtype()));
   // only the class token is read: the last block and the norm compute that row alone
-  if (!blocks_.empty()) x = blocks_.back().first_token(x);
-  return norm_(ops::contiguous(ops::select(x, 1, 0)));
+  nn::Residual token =
+      blocks_.empty() ? nn::Residual(ops::contiguous(ops::narrow(x, 1, 0, 1)))
+                      : blocks_.back().first_token(nn::run_blocks(std::span(blocks_.data(), blocks_.size() - 1), x, c));
+  return ops::reshape(token.normed(norm_), {batch, size_.width});
 }
 
 }  // namespace spn::models

@@ -35,6 +35,15 @@ LayerNorm::LayerNorm(const Scope& s, std::int64_t width, double epsilon)
 
 Var LayerNorm::operator()(const Var& x) const { return ops::layer_norm(x, weight, bias, eps); }
 
+Var Residual::sum() const { return branch ? ops::add_gated(x, branch, gate) : x; }
+
+Var Residual::normed(const LayerNorm& norm) {
+  if (!branch) return norm(x);
+  ops::AddedNorm r = ops::add_layer_norm(x, branch, gate, norm.weight, norm.bias, norm.eps);
+  *this = Residual(std::move(r.sum));
+  return r.normed;
+}
+
 Conv2d::Conv2d(const Scope& s, std::int64_t in, std::int64_t out, int kernel, int stride_, int pad_, bool with_bias)
     : weight(s.parameter("weight", {out, in, kernel, kernel}, Init::fan_in(in * kernel * kernel))),
       stride(stride_),
@@ -106,27 +115,35 @@ Block::Block(const Scope& s, const BlockSize& z) : size(z) {
   id_fc2 = (mlp / "fc2").layer_id();
 }
 
-Var Block::operator()(Var x, const Context& c) const {
-  const Var a = ops::self_attention(qkv(norm1(x)), static_cast<int>(size.heads), c.dropout(id_weights, size.dropout));
-  return finish(x, a, c);
+Residual Block::operator()(Residual x, const Context& c) const {
+  const Var rows = qkv(x.normed(norm1));
+  return finish(x.x, ops::self_attention(rows, static_cast<int>(size.heads), c.dropout(id_weights, size.dropout)), c);
 }
 
-Var Block::first_token(const Var& x) const {
+Residual Block::first_token(Residual x) const {
   check(size.dropout == 0, "block", "expected no dropout where only the first token is computed, got {}", size.dropout);
   const std::int64_t inner = size.heads * size.head_width;
-  const Var rows = qkv(norm1(x));
+  const Var rows = qkv(x.normed(norm1));
   const auto part = [&](std::int64_t i) { return ops::narrow(rows, 2, i * inner, inner); };
   const Var a = ops::cross_attention(ops::narrow(part(0), 1, 0, 1), part(1), part(2), static_cast<int>(size.heads), {});
-  return finish(ops::narrow(x, 1, 0, 1), a, {});
+  return finish(ops::narrow(x.x, 1, 0, 1), a, {});
 }
 
-Var Block::finish(Var x, Var a, const Context& c) const {
+Residual Block::finish(const Var& x, const Var& attended, const Context& c) const {
   const double p = size.dropout;
-  a = ops::dropout(proj(a), c.dropout(id_proj, p));
-  x = ops::add(x, ls1 ? ops::mul(a, ops::cast(ls1, a.dtype())) : a);
-  Var m = ops::dropout(fc1(norm2(x), ops::Activation::gelu), c.dropout(id_fc1, p));
-  m = ops::dropout(fc2(m), c.dropout(id_fc2, p));
-  return ops::add(x, ls2 ? ops::mul(m, ops::cast(ls2, m.dtype())) : m);
+  Residual r(x, ops::dropout(proj(attended), c.dropout(id_proj, p)), ls1);
+  const Var hidden = ops::dropout(fc1(r.normed(norm2), ops::Activation::gelu), c.dropout(id_fc1, p));
+  return {r.x, ops::dropout(fc2(hidden), c.dropout(id_fc2, p)), ls2};
+}
+
+Residual run_blocks(std::span<const Block> blocks, Residual x, const Context& c) {
+  for (const Block& block : blocks) {
+    if (c.checkpoint_blocks)
+      x = run_block([&block](const Var& in, const Context& inner) { return block(in, inner).sum(); }, x.sum(), c);
+    else
+      x = block(std::move(x), c);
+  }
+  return x;
 }
 
 }  // namespace spn::nn

@@ -1,6 +1,8 @@
 // Layers: parameters plus a forward. Names below a scope are PyTorch's; initial values are PyTorch's defaults.
 #pragma once
 
+#include <span>
+
 #include "engine/autograd/checkpoint.h"
 #include "engine/nn/registry.h"
 #include "engine/ops/batch_norm.h"
@@ -29,12 +31,13 @@ struct Context {
   }
 };
 
-// One block of a tower: as it is, or with checkpoint_blocks as a checkpoint. `block` must live until the backward.
+// One block of a tower, a callable: as it is, or with checkpoint_blocks as a checkpoint, which keeps it until the
+// backward; what it refers to must live as long.
 template <class Block>
-Var run_block(const Block& block, const Var& x, const Context& c) {
+Var run_block(Block block, const Var& x, const Context& c) {
   if (!c.checkpoint_blocks) return block(x, c);
   return checkpoint(
-      [&block, c, sums = std::make_shared<ops::BatchSums>()](const std::vector<Var>& in, bool again) {
+      [block, c, sums = std::make_shared<ops::BatchSums>()](const std::vector<Var>& in, bool again) {
         Context inner = c;
         inner.batch_sums = sums.get();
         inner.second_pass = again;
@@ -61,6 +64,17 @@ struct LayerNorm {
   LayerNorm() = default;
   LayerNorm(const Scope& s, std::int64_t width, double eps = 1e-5);
   Var operator()(const Var& x) const;
+};
+
+// The residual stream between the parts of a transformer: x + gate ⊙ branch, left for the norm that reads it next to
+// add up on its way. branch absent: x alone; gate absent: 1.
+struct Residual {
+  Var x, branch, gate;
+  Residual(Var of) : x(std::move(of)) {}  // NOLINT: a stream that nothing was added to yet
+  Residual(Var of, Var added, Var by) : x(std::move(of)), branch(std::move(added)), gate(std::move(by)) {}
+  Var sum() const;
+  // The norm of the sum, which x is from then on.
+  Var normed(const LayerNorm& norm);
 };
 
 struct Conv2d {
@@ -112,13 +126,15 @@ struct Block {
   std::uint32_t id_weights = 0, id_proj = 0, id_fc1 = 0, id_fc2 = 0;
   Block() = default;
   Block(const Scope& s, const BlockSize& size);
-  Var operator()(Var x, const Context& c) const;
+  Residual operator()(Residual x, const Context& c) const;
   // Token 0 of the result, [B,1,width], without what only the other tokens need: a last block whose class token alone
   // is read costs a quarter. No dropout.
-  Var first_token(const Var& x) const;
+  Residual first_token(Residual x) const;
 
  private:
-  Var finish(Var x, Var a, const Context& c) const;  // from the attention's result on
+  Residual finish(const Var& x, const Var& attended, const Context& c) const;
 };
+// One after the other; with checkpoint_blocks each is a checkpoint. They must live until the backward.
+Residual run_blocks(std::span<const Block> blocks, Residual x, const Context& c);
 
 }  // namespace spn::nn

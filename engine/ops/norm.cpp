@@ -1,11 +1,14 @@
 // Row-wise normalisations: layer norm, softmax, L2.
 #include "engine/ops/norm.h"
 
+#include "engine/ops/broadcast.h"
 #include "engine/ops/check_dims.h"
+#include "engine/ops/elementwise.h"
 #include "kernels/table.h"
 
 namespace spn::ops {
 
+using kernels::BinaryOp;
 using kernels::run;
 using kernels::Table;
 
@@ -14,6 +17,50 @@ namespace {
 Tensor rows_of(const Tensor& x) {
   return Tensor::empty({x.dim(-1) == 0 ? 0 : x.numel() / x.dim(-1)}, x.dtype() == DType::f64 ? DType::f64 : DType::f32,
                        x.device());
+}
+
+void check_layer_norm(const Var& x, const Var& w, const Var& b) {
+  check_dims("layer_norm", "w", w, {x.dim(-1)});
+  check_dims("layer_norm", "b", b, {x.dim(-1)});
+  check_parameter_dtype("layer_norm", "w", w, x);
+  check_same_dtype("layer_norm", w, b);
+}
+void check_branch(const char* op, const Var& x, const Var& branch, const Var& gate) {
+  check_dims(op, "branch", branch, x.shape());
+  check_same_dtype(op, x, branch);
+  if (!gate) return;
+  check_dims(op, "gate", gate, {x.dim(-1)});
+  check_parameter_dtype(op, "gate", gate, x);
+}
+
+// in: the value of x, contiguous.
+Var record_layer_norm(Tensor y, const Var& x, const Tensor& in, const Var& w, const Var& b, const Tensor& mean,
+                      const Tensor& rstd) {
+  return record("layer_norm", std::move(y), {x, w, b}, [in, w = w.value(), mean, rstd](const Tensor& dy, Grads& g) {
+    run<&Table::layer_norm_bwd>({.x = in,
+                                 .w = w,
+                                 .mean = mean,
+                                 .rstd = rstd,
+                                 .dy = dy.contiguous(),
+                                 .dx = g.contiguous(0),
+                                 .dw = g[1],
+                                 .db = g[2]});
+  });
+}
+
+// x + gate ⊙ branch, computed already. The branch is kept only for a gate that learns.
+Var record_sum(Tensor sum, const Var& x, const Var& branch, const Var& gate) {
+  if (!gate)
+    return record("add_branch", std::move(sum), {x, branch}, [](const Tensor& dy, Grads& g) {
+      g.set(0, dy);
+      g.set(1, dy);
+    });
+  const Tensor kept = gate.requires_grad() ? branch.value() : Tensor();
+  return record("add_branch", std::move(sum), {x, branch, gate}, [kept, by = gate.value()](const Tensor& dy, Grads& g) {
+    g.set(0, dy);
+    if (g.wants(1)) g.set(1, apply(BinaryOp::mul, dy, by.to(dy.dtype()), "add_branch"));
+    if (g.wants(2)) g.set(2, sum_to(apply(BinaryOp::mul, dy, kept, "add_branch"), by.shape(), by.dtype()));
+  });
 }
 
 Var any_softmax(const Var& x, bool log) {
@@ -29,23 +76,38 @@ Var any_softmax(const Var& x, bool log) {
 }  // namespace
 
 Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) {
-  check_dims("layer_norm", "w", w, {x.dim(-1)});
-  check_dims("layer_norm", "b", b, {x.dim(-1)});
-  check_parameter_dtype("layer_norm", "w", w, x);
-  check_same_dtype("layer_norm", w, b);
+  check_layer_norm(x, w, b);
   const Tensor in = x.value().contiguous();
   Tensor y = Tensor::empty(in.shape(), in.dtype(), in.device()), mean = rows_of(in), rstd = rows_of(in);
   run<&Table::layer_norm_fwd>({.x = in, .w = w, .b = b, .y = y, .mean = mean, .rstd = rstd, .eps = eps});
-  return record("layer_norm", y, {x, w, b}, [in, w = w.value(), mean, rstd](const Tensor& dy, Grads& g) {
-    run<&Table::layer_norm_bwd>({.x = in,
-                                 .w = w,
-                                 .mean = mean,
-                                 .rstd = rstd,
-                                 .dy = dy.contiguous(),
-                                 .dx = g.contiguous(0),
-                                 .dw = g[1],
-                                 .db = g[2]});
-  });
+  return record_layer_norm(y, x, in, w, b, mean, rstd);
+}
+
+AddedNorm add_layer_norm(const Var& x, const Var& branch, const Var& gate, const Var& w, const Var& b, double eps) {
+  check_layer_norm(x, w, b);
+  check_branch("add_layer_norm", x, branch, gate);
+  if (gate) check_same_dtype("add_layer_norm", gate, w);
+  const Tensor in = x.value().contiguous(), other = branch.value().contiguous();
+  Tensor sum = Tensor::empty(in.shape(), in.dtype(), in.device()),
+         y = Tensor::empty(in.shape(), in.dtype(), in.device());
+  Tensor mean = rows_of(in), rstd = rows_of(in);
+  run<&Table::layer_norm_fwd>({.x = in,
+                               .w = w,
+                               .b = b,
+                               .y = y,
+                               .mean = mean,
+                               .rstd = rstd,
+                               .eps = eps,
+                               .branch = other,
+                               .gate = gate,
+                               .sum = sum});
+  const Var added = record_sum(sum, x, branch, gate);
+  return {added, record_layer_norm(y, added, sum, w, b, mean, rstd)};
+}
+
+Var add_gated(const Var& x, const Var& branch, const Var& gate) {
+  check_branch("add_gated", x, branch, gate);
+  return gate ? add(x, mul(branch, cast(gate, branch.dtype()))) : add(x, branch);
 }
 
 Var softmax(const Var& x) { return any_softmax(x, false); }

@@ -8,11 +8,13 @@
 namespace spn::kernels {
 
 // y = (x − mean) / sqrt(var + eps) · w + b; mean and rstd [rows] fp32 (f64 for f64) are saved for the backward. w and b
-// have x's dtype, or are fp32 beside bf16; dw and db as they.
+// have x's dtype, or are fp32 beside bf16; dw and db as they. With branch (as x), what is normalised is
+// sum = x + gate ⊙ branch, rounded and written; gate as w, absent: 1.
 struct LayerNormFwd {
   View x, w, b, y, mean, rstd;
   double eps = 1e-5;
-  auto views() const { return std::array{&x, &w, &b, &y, &mean, &rstd}; }
+  View branch, gate, sum;
+  auto views() const { return std::array{&x, &w, &b, &y, &mean, &rstd, &branch, &gate, &sum}; }
 };
 struct LayerNormBwd {
   View x, w, mean, rstd, dy, dx, dw, db;

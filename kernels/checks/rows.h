@@ -39,6 +39,11 @@ inline void check_layer_norm(const View& x, std::initializer_list<const View*> s
     check(!*v || (v->ndim() == 1 && v->dim(0) == x.dim(-1) && v->is_contiguous()), "layer_norm",
           "expected a contiguous [{}], got {} with strides {}", x.dim(-1), v->shape.str(), v->strides.str());
 }
+inline void check_added_branch(const View& x, const View& branch, const View& gate, const View& sum) {
+  check(!branch == !sum && (branch || !gate), "layer_norm",
+        "expected a branch and its sum, or neither and no gate, got {}", branch ? "no sum" : "no branch");
+  check_layer_norm(x, {&branch, &sum}, {&gate});
+}
 // f(element of the rows, element of the parameters): parameters are of the rows' dtype, or f32 beside bf16 rows.
 template <class F>
 void visit_layer_norm(DType rows, DType parameters, F&& f) {

@@ -20,9 +20,24 @@ void forward(const LayerNormFwd& a) {
   T* y = a.y.ptr<T>();
   C *mean = a.mean.ptr<C>(), *rstd = a.rstd.ptr<C>();
   const C eps = static_cast<C>(a.eps), inv_n = C(1) / static_cast<C>(n);
+  const T* branch = a.branch ? a.branch.ptr<T>() : nullptr;
+  const W* gate = a.gate ? a.gate.ptr<W>() : nullptr;
+  T* sum = a.sum ? a.sum.ptr<T>() : nullptr;
   parallel_for(rows, 3 * n, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       const T* p = x + r * n;
+      if (branch != nullptr) {
+        const T *own = p, *other = branch + r * n;
+        T* to = sum + r * n;
+        if (gate != nullptr) {
+#pragma omp simd
+          for (std::int64_t i = 0; i < n; ++i) to[i] = convert<T>(load(own[i]) + load(gate[i]) * load(other[i]));
+        } else {
+#pragma omp simd
+          for (std::int64_t i = 0; i < n; ++i) to[i] = convert<T>(load(own[i]) + load(other[i]));
+        }
+        p = to;
+      }
       C s = 0, ss = 0, rest = 0;
 #pragma omp simd reduction(+ : s)
       for (std::int64_t i = 0; i < n; ++i) s += load(p[i]);
@@ -105,6 +120,7 @@ void backward(const LayerNormBwd& a) {
 void layer_norm_fwd(const LayerNormFwd& a) {
   check_layer_norm(a.x, {&a.y}, {&a.w, &a.b});
   if (a.x.numel() == 0) return;
+  check_added_branch(a.x, a.branch, a.gate, a.sum);
   visit_layer_norm(a.x.dtype, a.w.dtype, [&](auto x, auto w) { forward<decltype(x), decltype(w)>(a); });
 }
 

@@ -11,11 +11,21 @@ template <class T, class W>
 void forward(const LayerNormFwd& a) {
   using C = compute_t<T>;
   const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
-  visit_rows<T, true>("layer_norm", n, {&a.x, &a.y, &a.w, &a.b}, [&]<class L>(int threads, int per_block) {
-    launch(layer_norm_rows<T, W, L>, blocks_of_rows(rows, per_block), dim3(static_cast<unsigned>(threads)), 0, stream(),
-           a.x.ptr<T>(), a.w.ptr<W>(), a.b.ptr<W>(), a.y.ptr<T>(), a.mean.ptr<C>(), a.rstd.ptr<C>(), rows,
-           static_cast<int>(n), static_cast<C>(a.eps));
-  });
+  const auto with = [&]<bool adds>() {
+    const AddedBranch<T, W> added{adds ? a.branch.ptr<T>() : nullptr, a.gate ? a.gate.ptr<W>() : nullptr,
+                                  adds ? a.sum.ptr<T>() : nullptr};
+    visit_rows<T, true>("layer_norm", n, {&a.x, &a.y, &a.w, &a.b, &a.branch, &a.gate, &a.sum},
+                        [&]<class L>(int threads, int per_block) {
+                          launch(layer_norm_rows<T, W, L, adds>, blocks_of_rows(rows, per_block),
+                                 dim3(static_cast<unsigned>(threads)), 0, stream(), a.x.ptr<T>(), added, a.w.ptr<W>(),
+                                 a.b.ptr<W>(), a.y.ptr<T>(), a.mean.ptr<C>(), a.rstd.ptr<C>(), rows,
+                                 static_cast<int>(n), static_cast<C>(a.eps));
+                        });
+  };
+  if (a.branch)
+    with.template operator()<true>();
+  else
+    with.template operator()<false>();
 }
 
 template <class T, class W>
@@ -44,6 +54,7 @@ void backward(const LayerNormBwd& a) {
 void layer_norm_fwd(const LayerNormFwd& a) {
   check_layer_norm(a.x, {&a.y}, {&a.w, &a.b});
   if (a.x.numel() == 0) return;
+  check_added_branch(a.x, a.branch, a.gate, a.sum);
   visit_layer_norm(a.x.dtype, a.w.dtype, [&](auto x, auto w) { forward<decltype(x), decltype(w)>(a); });
 }
 

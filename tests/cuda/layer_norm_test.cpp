@@ -65,6 +65,46 @@ TEST_F(CudaLayerNorm, MeansFarFromZero) {
   for (const std::int64_t n : {257, 1024, 8200}) forward(kTypes[0], {3, n}, 29, 31);
 }
 
+// x + gate ⊙ branch on the way: the sum is rounded alike, and normalised as it is written.
+TEST_F(CudaLayerNorm, AddsABranch) {
+  for (const Types& t : kTypes)
+    for (const std::int64_t n : kLengths)
+      for (const bool gated : {false, true}) {
+        const std::int64_t rows = n < 1000 ? 9 : 5;
+        const Tensor x = random({rows, n}, 1, t.rows), branch = random({rows, n}, 5, t.rows),
+                     gate = gated ? random({n}, 6, t.parameters) : Tensor(), w = random({n}, 2, t.parameters, 0.5, 1.5),
+                     b = random({n}, 3, t.parameters);
+        compare_all(
+            [&](const auto& at, const std::vector<Tensor>& out) {
+              const Tensor xs = at(x), os = at(branch), gs = at(gate);
+              run<&Table::layer_norm_fwd>({.x = xs,
+                                           .w = at(w),
+                                           .b = at(b),
+                                           .y = out[0],
+                                           .mean = out[1],
+                                           .rstd = out[2],
+                                           .branch = os,
+                                           .gate = gs,
+                                           .sum = out[3]});
+            },
+            {{{rows, n}, t.rows, 16},
+             {{rows}, statistics(t.rows), 4},
+             {{rows}, statistics(t.rows), 16},
+             {{rows, n}, t.rows, 2}});
+      }
+}
+
+TEST_F(CudaLayerNorm, RefusesHalfABranch) {
+  for (const Device device : {Device{}, test::kGpu}) {
+    const Tensor x = random({4, 8}, 1, DType::f32).to(device), w = random({8}, 2, DType::f32).to(device),
+                 s = Tensor::empty({4}, DType::f32, device), y = Tensor::empty({4, 8}, DType::f32, device);
+    EXPECT_THROW(run<&Table::layer_norm_fwd>({.x = x, .w = w, .b = w, .y = y, .mean = s, .rstd = s, .branch = x}),
+                 Error);
+    EXPECT_THROW(run<&Table::layer_norm_fwd>({.x = x, .w = w, .b = w, .y = y, .mean = s, .rstd = s, .gate = w}), Error);
+    EXPECT_THROW(run<&Table::layer_norm_fwd>({.x = x, .w = w, .b = w, .y = y, .mean = s, .rstd = s, .sum = y}), Error);
+  }
+}
+
 TEST_F(CudaLayerNorm, Backward) {
   for (const Types& t : kTypes)
     for (const std::int64_t n : kLengths) backward(t, {n < 1000 ? 9 : 5, n});

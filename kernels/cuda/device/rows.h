@@ -110,6 +110,21 @@ struct Registers : G {
 #pragma unroll
       for (int j = 0; j < width<T>; ++j) e[j] = load(v[k].v[j]);
     }
+    // Becomes itself + gate · other, gate null: 1, and is written to `to`.
+    template <class W>
+    __device__ void add(const T* other, const W* gate, T* to, int n) {
+      const Row o(other, n);
+      each<width<T>>(n, [&](int k, int i) {
+        compute_t<T> mine[width<T>], theirs[width<T>], by[width<T>];
+        get(k, i, mine);
+        o.get(k, i, theirs);
+        if (gate != nullptr) load_some<width<T>>(gate + i, by);
+#pragma unroll
+        for (int j = 0; j < width<T>; ++j)
+          v[k].v[j] = convert<T>(mine[j] + (gate != nullptr ? by[j] * theirs[j] : theirs[j]));
+        *reinterpret_cast<Part*>(to + i) = v[k];
+      });
+    }
   };
   template <int V, class F>
   static __device__ void each(int n, F&& f) {
@@ -134,6 +149,14 @@ struct Streamed : G {
     const T* p;
     __device__ Row(const T* row, int) : p(row) {}
     __device__ void get(int, int i, compute_t<T> (&e)[1]) const { e[0] = load(p[i]); }
+    template <class W>
+    __device__ void add(const T* other, const W* gate, T* to, int n) {
+      each<1>(n, [&](int, int i) {
+        const compute_t<T> theirs = load(other[i]);
+        to[i] = convert<T>(load(p[i]) + (gate != nullptr ? static_cast<compute_t<T>>(load(gate[i])) * theirs : theirs));
+      });
+      p = to;  // each thread reads what it has written itself
+    }
   };
   template <int V, class F>
   static __device__ void each(int n, F&& f) {

@@ -45,6 +45,10 @@ TEST(NoRows, GiveEmptyResultsAndZeroParameterGradients) {
        [](const Vars& v) { return linear(v[0], v[1], v[2], Activation::gelu); },
        {0, 5, 4}},
       {"layer_norm", {{0, 3}, {3}, {3}}, [](const Vars& v) { return layer_norm(v[0], v[1], v[2], 1e-5); }, {0, 3}},
+      {"add_layer_norm",
+       {{0, 3}, {0, 3}, {3}, {3}, {3}},
+       [](const Vars& v) { return add_layer_norm(v[0], v[1], v[2], v[3], v[4], 1e-5).normed; },
+       {0, 3}},
       {"softmax", {{0, 3}}, [](const Vars& v) { return softmax(v[0]); }, {0, 3}},
       {"l2", {{0, 3}}, [](const Vars& v) { return l2_normalise(v[0]); }, {0, 3}},
       {"cross_entropy", {{0, 3}}, [](const Vars& v) { return cross_entropy(v[0], index_of({})); }, {0}},
@@ -118,6 +122,14 @@ TEST(Refusals, Explain) {
          return layer_norm(leaf({2, 3}), leaf({4}), leaf({3}), 1e-5);
        },
        {"[layer_norm]", "w", "[3]", "[4]"}},
+      {[] {
+         return add_layer_norm(leaf({2, 3}), leaf({3}), {}, leaf({3}), leaf({3}), 1e-5).sum;
+       },
+       {"[add_layer_norm]", "branch", "[2, 3]", "[3]"}},
+      {[] {
+         return add_layer_norm(leaf({2, 3}), leaf({2, 3}), leaf({2}), leaf({3}), leaf({3}), 1e-5).sum;
+       },
+       {"[add_layer_norm]", "gate", "[3]", "[2]"}},
       {[] { return softmax(leaf({})); }, {"[softmax]", "scalar"}},
       {[] {
          return sum(leaf({2, 3}), {0, 0});

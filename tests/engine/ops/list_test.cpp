@@ -138,6 +138,30 @@ const std::vector<OpCase>& op_list() {
        -1,
        1,
        129},
+      {"add_layer_norm",  // both results count
+       {{3, 5, 17}, {3, 5, 17}, {17}, {17}, {17}},
+       [](const Vars& v) {
+         const AddedNorm r = add_layer_norm(v[0], v[1], v[2], v[3], v[4], 1e-5);
+         return add(affine(r.sum, 0.7, 0), r.normed);
+       },
+       -1,
+       1,
+       32},
+      {"add_layer_norm_no_gate",
+       {{2, 129}, {2, 129}, {129}, {129}},
+       [](const Vars& v) {
+         const AddedNorm r = add_layer_norm(v[0], v[1], {}, v[2], v[3], 1e-6);
+         return mul(r.sum, r.normed);
+       },
+       -1,
+       1,
+       129},
+      {"add_gated",
+       {{3, 5, 17}, {3, 5, 17}, {17}},
+       [](const Vars& v) { return add_gated(v[0], v[1], v[2]); },
+       -1,
+       1,
+       15},
       {"softmax", {{3, 17}}, [](const Vars& v) { return softmax(v[0]); }, -4, 4, 17},
       {"softmax_one", {{3, 1}}, [](const Vars& v) { return softmax(v[0]); }},
       {"log_softmax", {{2, 3, 33}}, [](const Vars& v) { return log_softmax(v[0]); }, -4, 4, 33},
