@@ -53,7 +53,7 @@ void two_sums(const Fold& fold, double* sums, Eight&& f, One&& g) {
     for (i64 r0 = from; r0 < to; r0 += kTile) {
       const i64 r1 = std::min(r0 + kTile, to);
       for (i64 lane = 0; lane < p; lane += 16) {
-        f64x8 sa, sb, qa, qb;
+        Sums8 sa, sb, qa, qb;
         load8(s + lane, sa);
         load8(s + lane + 8, sb);
         load8(q + lane, qa);
@@ -182,7 +182,7 @@ void bwd_stats(const BatchNormBwdStats& o, const Fold& fold) {
   double* sums = o.sums.ptr<double>();
   two_sums(
       fold, sums,
-      [=](i64 i, i64 lane, f64x8& s, f64x8& q) {
+      [=](i64 i, i64 lane, Sums8& s, Sums8& q) {
         V v, g;
         ahead(x + i);
         ahead(dy + i);
@@ -200,9 +200,13 @@ void bwd_stats(const BatchNormBwdStats& o, const Fold& fold) {
           g = v * slope + shift > 0 ? g : V{};
         }
         if constexpr (write) store8(out + i, g);
-        const f64x8 wide = __builtin_convertvector(g, f64x8);
-        s += wide;
-        q += wide * __builtin_convertvector(v, f64x8);
+        Sums8 wide, with;
+        widen(g, wide);
+        widen(v, with);
+        s.low += wide.low;
+        s.high += wide.high;
+        q.low += wide.low * with.low;
+        q.high += wide.high * with.high;
       },
       [=](i64 i, i64 lane, double& s, double& q) {
         const A v = static_cast<A>(x[i]);
@@ -273,13 +277,16 @@ void batch_norm_stats(const BatchNormStats& o) {
     const T* x = o.x.ptr<T>();
     two_sums(
         fold, o.sums.ptr<double>(),
-        [=](i64 i, i64, f64x8& s, f64x8& q) {
+        [=](i64 i, i64, Sums8& s, Sums8& q) {
           typename Lanes<T>::vec v;
           ahead(x + i);
           load8(x + i, v);
-          const f64x8 wide = __builtin_convertvector(v, f64x8);
-          s += wide;
-          q += wide * wide;
+          Sums8 wide;
+          widen(v, wide);
+          s.low += wide.low;
+          s.high += wide.high;
+          q.low += wide.low * wide.low;
+          q.high += wide.high * wide.high;
         },
         [=](i64 i, i64, double& s, double& q) {
           const double v = static_cast<double>(static_cast<typename Lanes<T>::scalar>(x[i]));

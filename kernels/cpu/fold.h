@@ -32,6 +32,19 @@ struct Fold {
 using f32x8 = float __attribute__((vector_size(32)));
 using f64x8 = double __attribute__((vector_size(64)));
 
+// 8 sums in f64, as two vectors: one of 64 bytes lives in memory, and not in registers, where those have 32.
+using f64x4 = double __attribute__((vector_size(32)));
+struct Sums8 {
+  f64x4 low, high;
+};
+inline void load8(const double* p, Sums8& s) { std::memcpy(&s, p, sizeof s); }
+inline void store8(double* p, const Sums8& s) { std::memcpy(p, &s, sizeof s); }
+inline void widen(const f32x8& v, Sums8& s) {
+  s.low = __builtin_convertvector(__builtin_shufflevector(v, v, 0, 1, 2, 3), f64x4);
+  s.high = __builtin_convertvector(__builtin_shufflevector(v, v, 4, 5, 6, 7), f64x4);
+}
+inline void widen(const f64x8& v, Sums8& s) { std::memcpy(&s, &v, sizeof s); }
+
 inline void load8(const float* p, f32x8& v) { std::memcpy(&v, p, sizeof v); }
 inline void load8(const double* p, f64x8& v) { std::memcpy(&v, p, sizeof v); }
 inline void load8(const bf16* p, f32x8& v) {
