@@ -2,12 +2,9 @@
 // known exactly, for any size, before it runs (spotniche inspect --model).
 #pragma once
 
-namespace spn::kernels {
+#include "kernels/work.h"
 
-struct Work {
-  double flops = 0;  // of matrix products, convolutions, attention and the loss; a multiply-add is two
-  double bytes = 0;  // read and written by all kernels, each view once
-};
+namespace spn::kernels {
 
 void meta_reset_work();
 Work meta_work();  // since the last reset

@@ -16,20 +16,22 @@ std::map<const char*, ProfileRow> g_rows;
 // theirs), and are read at the end.
 struct Span {
   const char* pretty;
+  Work work;
   void *from, *to;
 };
 bool g_on_device = false;
 std::vector<void*> g_moments;
 std::vector<Span> g_spans;
 
-void add(const char* pretty, double seconds) {
+void add(const char* pretty, double seconds, const Work& work) {
   ProfileRow& row = g_rows[pretty];
   if (row.calls++ == 0) row.entry = std::string(detail::entry_name(pretty));
   row.seconds += seconds;
+  row.work += work;
 }
 
 void read_spans() {
-  for (const Span& s : g_spans) add(s.pretty, cuda_seconds_between(s.from, s.to));
+  for (const Span& s : g_spans) add(s.pretty, cuda_seconds_between(s.from, s.to), s.work);
   g_spans.clear();
   g_on_device = false;
 }
@@ -38,7 +40,7 @@ void read_spans() {
 namespace detail {
 bool profile_on = false;
 
-double ProfileScope::now() {
+double profile_now() {
   if (g_on_device) {
     g_moments.push_back(cuda_moment());
     return 0;
@@ -46,14 +48,14 @@ double ProfileScope::now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-void ProfileScope::note(const char* pretty, double seconds) {
+void profile_note(const char* pretty, double seconds, const Work& work) {
   if (!g_on_device) {
-    add(pretty, seconds);
+    add(pretty, seconds, work);
     return;
   }
   void* const to = g_moments.back();
   g_moments.pop_back();
-  g_spans.push_back({pretty, g_moments.back(), to});
+  g_spans.push_back({pretty, work, g_moments.back(), to});
   g_moments.pop_back();
 }
 }  // namespace detail
@@ -78,6 +80,7 @@ std::vector<ProfileRow> profile_stop() {
     j.entry = row.entry;
     j.calls += row.calls;
     j.seconds += row.seconds;
+    j.work += row.work;
   }
   std::vector<ProfileRow> rows;
   for (auto& [name, row] : joined) rows.push_back(row);

@@ -4,12 +4,15 @@
 #include <string>
 #include <vector>
 
+#include "kernels/work.h"
+
 namespace spn::kernels {
 
 struct ProfileRow {
   std::string entry;  // "conv_bwd"
   long calls = 0;
   double seconds = 0;
+  Work work;  // of all calls, at least
 };
 
 void profile_start();                    // clears and switches on
@@ -17,21 +20,25 @@ std::vector<ProfileRow> profile_stop();  // switches off; most time first
 
 namespace detail {
 extern bool profile_on;
-// Times its scope when profiling. pretty: __PRETTY_FUNCTION__ of run<>.
+double profile_now();
+void profile_note(const char* pretty, double seconds, const Work& work);
+// Times its scope when profiling. pretty: __PRETTY_FUNCTION__ of run<>; args: of the call.
+template <class A>
 class ProfileScope {
  public:
-  explicit ProfileScope(const char* pretty) : pretty_(profile_on ? pretty : nullptr), start_(pretty_ ? now() : 0) {}
+  ProfileScope(const char* pretty, const A& args) : pretty_(profile_on ? pretty : nullptr), args_(args) {
+    if (pretty_ != nullptr) start_ = profile_now();
+  }
   ~ProfileScope() {
-    if (pretty_ != nullptr) note(pretty_, now() - start_);
+    if (pretty_ != nullptr) profile_note(pretty_, profile_now() - start_, work_of(args_));
   }
   ProfileScope(const ProfileScope&) = delete;
   ProfileScope& operator=(const ProfileScope&) = delete;
 
  private:
-  static double now();
-  static void note(const char* pretty, double seconds);
   const char* pretty_;
-  double start_;
+  const A& args_;
+  double start_ = 0;
 };
 }  // namespace detail
 

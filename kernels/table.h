@@ -130,7 +130,7 @@ void run(const ArgsOf<Member>& args) {
   if (first == nullptr) return;  // nothing but empty or absent views
   const auto entry = table_for(first->device).*Member;
   if (entry == nullptr) detail::missing_entry(__PRETTY_FUNCTION__, first->device, first->dtype);
-  const detail::ProfileScope timed(__PRETTY_FUNCTION__);
+  const detail::ProfileScope timed(__PRETTY_FUNCTION__, args);
   entry(args);
 }
 

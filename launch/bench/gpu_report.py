@@ -160,9 +160,10 @@ def table(figures):
 
 
 def said_of_profile(j):
-    """What takes the time of a step, in a line: the first five entries of the kernel table."""
-    first = ", ".join(f"{e['entry']} {e['share']:.0%}" for e in j["entries"][:5])
-    return f"{first}; outside entries {j['outside_entries']:.0%} of {j['ms_a_step']:.1f} ms"
+    """What takes the time of a step, in a line: the first five entries of the kernel table, and how near each is to the
+    copy or product rate that bounds it."""
+    first = ", ".join(f"{e['entry']} {e['share']:.0%} ({e['bound']} {e['of_bound']:.0%})" for e in j["entries"][:5])
+    return f"{first}; outside entries {j['outside_entries']:.0%} of {j['ms_a_step']:.1f} ms; floor {j['floor']:.0%}"
 
 
 def counts(parts):

@@ -6,13 +6,11 @@
 #include <limits>
 #include <optional>
 
-#include "engine/core/philox.h"
-#include "engine/core/stopwatch.h"
 #include "engine/tensor/tensor.h"
 #include "kernels/ladder/ladder.h"
 #include "kernels/table.h"
-#include "kernels/timing.h"
 #include "launch/bench/profile.h"
+#include "launch/bench/rates.h"
 
 namespace spn::bench {
 namespace {
@@ -22,7 +20,7 @@ using kernels::Operand;
 using kernels::Rung;
 using kernels::Table;
 
-// On the CPU; drawn by all threads, for the large sizes of a GPU.
+// On the CPU.
 Tensor host_values(const Operand& o, std::uint64_t stream) {
   if (o.use == Operand::Use::out) return Tensor::full(o.shape, std::numeric_limits<double>::quiet_NaN(), o.dtype);
   if (!o.values.empty()) {
@@ -31,18 +29,7 @@ Tensor host_values(const Operand& o, std::uint64_t stream) {
     for (std::size_t i = 0; i < n; ++i) t.data<double>()[i] = o.values[i % o.values.size()];
     return t.to(o.dtype);
   }
-  const Tensor t = Tensor::empty(o.shape);
-  auto* v = t.data<float>();
-  constexpr std::int64_t kPart = 16384, kABlock = 4;  // a block of the stream is four values
-  const std::int64_t n = t.numel();
-#pragma omp parallel for schedule(static)
-  for (std::int64_t begin = 0; begin < n; begin += kPart) {
-    PhiloxStream rng(1, RandomUse::test, stream);
-    rng.skip_blocks(static_cast<std::uint32_t>(begin / kABlock));
-    for (std::int64_t i = begin; i < std::min(n, begin + kPart); ++i)
-      v[i] = static_cast<float>(o.low + (o.high - o.low) * static_cast<double>(rng.uniform()));
-  }
-  return t.to(o.dtype);
+  return random_values(o.shape, o.low, o.high, stream).to(o.dtype);
 }
 std::vector<Tensor> host_values(const std::vector<Operand>& operands) {
   std::vector<Tensor> values;
@@ -96,35 +83,6 @@ class Problem {
   std::vector<View> views_;
 };
 
-// One figure a run.
-std::vector<double> seconds_of(const KernelCase& what, const std::function<void()>& work) {
-  std::vector<double> seconds;
-  work();  // what the first call allocates is not timed
-  const Stopwatch spent;
-  while (static_cast<int>(seconds.size()) < what.repeats && (seconds.size() < 3 || spent.seconds() < 1)) {
-    if (what.device.type == DeviceType::cuda) {
-      seconds.push_back(kernels::cuda_seconds(work));
-      continue;
-    }
-    const Stopwatch watch;
-    work();
-    seconds.push_back(watch.seconds());
-  }
-  return seconds;
-}
-
-double copy_gb_per_s(const KernelCase& what) {
-  const Tensor from = Tensor::zeros({what.elements}, DType::f32, what.device), to = from.clone();
-  const Table& table = kernels::table_for(what.device);
-  const auto seconds = seconds_of(what, [&] {
-    if (what.device.type == DeviceType::cuda)
-      table.transfer(to.view().data, from.view().data, from.bytes());
-    else
-      kernels::run<&Table::copy>({.x = from, .y = to});
-  });
-  return 2 * static_cast<double>(from.bytes()) / median(seconds) * 1e-9;
-}
-
 }  // namespace
 
 double measure_kernels(const KernelCase& what,
@@ -140,7 +98,7 @@ double measure_kernels(const KernelCase& what,
   }
   if (!any) fail_usage("bench kernels", "expected --only to be one of {}, got {}", names, what.only);
 
-  const double copy = copy_gb_per_s(what);
+  const double copy = copy_gb_per_s(what.device, what.elements, what.repeats);
   const bool on_cpu = what.device.type == DeviceType::cpu;
   for (const Ladder& l : kernels::ladders()) {
     if (!what.only.empty() && what.only != l.name) continue;
@@ -166,7 +124,7 @@ double measure_kernels(const KernelCase& what,
         check(f.worst <= 1, "bench kernels", "{}, rung '{}': the worst element is {:.3g} times as far off as allowed",
               f.kernel, f.rung, f.worst);
       }
-      const auto seconds = seconds_of(what, [&] { rung.run(problem.views()); });
+      const auto seconds = seconds_of(what.device, what.repeats, [&] { rung.run(problem.views()); });
       f.seconds = median(seconds);
       f.repeats = static_cast<int>(seconds.size());
       f.gb_per_s = static_cast<double>(f.bytes) / f.seconds * 1e-9;

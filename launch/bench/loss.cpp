@@ -10,6 +10,7 @@
 #include "engine/ops/contrastive.h"
 #include "kernels/table.h"
 #include "launch/bench/profile.h"
+#include "launch/bench/rates.h"
 
 namespace spn::bench {
 namespace {
@@ -55,24 +56,6 @@ ops::PairFacts random_facts(const LossCase& what, std::int64_t n, dist::Comm& wo
   return f;
 }
 
-// Random values: products of constants draw less power, and a GPU runs them faster than any real ones.
-double matmul_gflops(dist::Comm& world, Device device, std::int64_t n, DType products) {
-  const auto random = [&](std::uint64_t stream) { return unit_rows(n, n, stream, Tensor()).to(products).to(device); };
-  const Tensor a = random(2000), b = random(2001), c = Tensor::zeros({n, n}, DType::f32, device);
-  const kernels::Table& table = kernels::table_for(device);
-  table.sync();
-  double best = 0;
-  for (int i = 0; i < 5; ++i) {
-    world.barrier();
-    const Stopwatch watch;
-    kernels::run<&kernels::Table::gemm>({.a = a, .b = b, .c = c});
-    table.sync();
-    best = std::max(best, 2.0 * static_cast<double>(n * n * n) / watch.seconds() * 1e-9);
-  }
-  world.all_reduce(host_view(&best, {1}));
-  return best;
-}
-
 }  // namespace
 
 LossFigure measure_loss(const LossCase& what, dist::Comm& world) {
@@ -114,7 +97,7 @@ LossFigure measure_loss(const LossCase& what, dist::Comm& world) {
       f.backward_s = all - forward;
     }
   }
-  if (what.profile) f.profile = profile_lines(profiled, what.repeats - profile_from);
+  const auto rows = kernels::profile_stop();  // empty where nothing was profiled
   f.extra_bytes = static_cast<std::int64_t>(table.memory().peak) - given - outputs;
   f.rss_growth_bytes = std::max<std::int64_t>(0, peak_resident_bytes() - resident - outputs);
   std::int64_t most[2] = {f.extra_bytes, f.rss_growth_bytes};
@@ -128,9 +111,12 @@ LossFigure measure_loss(const LossCase& what, dist::Comm& world) {
   f.backward_s = seconds[2];
   const auto b = static_cast<double>(what.global_batch);
   f.gflops = 8 * b * b * static_cast<double>(d) / f.seconds * 1e-9;
-  f.matmul_size = what.matmul_size > 0 ? what.matmul_size : what.device.type == DeviceType::cpu ? 1024 : 8192;
+  f.matmul_size = matmul_size(what.device, what.matmul_size);
   // last: it would raise the resident set
   f.matmul_gflops = matmul_gflops(world, what.device, f.matmul_size, what.products);
+  if (what.profile)
+    f.profile = profile_lines(rows, profiled, what.repeats - profile_from,
+                              {copy_gb_per_s(what.device), f.matmul_gflops / world.size()});
   return f;
 }
 

@@ -112,6 +112,10 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
     comm.push_back(r.comm_s);
     update.push_back(r.optimizer_s);
   }
+  const std::size_t peak = kernels::table_for(o.device.device()).memory().peak;
+  const auto profiled = kernels::profile_stop();  // empty where nothing was profiled
+  const bench::Rates rates =
+      profile ? bench::measure_rates(world, o.device.device(), o.precision.dtype()) : bench::Rates{};
   if (world.rank() != 0) return exit_ok;
   const double s = median(seconds);
   const Json j = {{"bench", "step"},
@@ -134,7 +138,7 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
                   {"backward_s", median(backward)},
                   {"comm_s", median(comm)},
                   {"optimizer_s", median(update)},
-                  {"peak_bytes", kernels::table_for(o.device.device()).memory().peak}};
+                  {"peak_bytes", peak}};
   std::cout << json_text(j) << "\n";
   std::cout << fmt::format(
       "{:.1f} pairs/s: step {:.1f} ms (forward {:.1f}, backward {:.1f}, optimiser {:.1f}; blocked in collectives "
@@ -144,7 +148,7 @@ int bench_step(dist::Comm& world, const std::vector<std::string>& args) {
   if (profile) {
     double total = 0;
     for (const double t : seconds) total += t;
-    std::cout << bench::profile_lines(total, o.steps);
+    std::cout << bench::profile_lines(profiled, total, o.steps, rates);
   }
   return exit_ok;
 }

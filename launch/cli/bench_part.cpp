@@ -119,6 +119,7 @@ int run_bench_part(dist::Comm& world, const std::vector<std::string>& args) {
     seconds.push_back(watch.seconds());
     total += seconds.back();
   }
+  const auto profiled = kernels::profile_stop();  // empty where nothing was profiled
   const double s = bench::median(seconds);
   const nlohmann::ordered_json j = {{"bench", "part"},
                                     {"version", version()},
@@ -137,7 +138,9 @@ int run_bench_part(dist::Comm& world, const std::vector<std::string>& args) {
   std::cout << json_text(j) << "\n"
             << fmt::format("{:.2f} images/s: {:.1f} ms for {} in {}; median of {}\n",
                            static_cast<double>(what.batch) / s, s * 1e3, what.batch, what.precision.name, what.steps);
-  if (profile) std::cout << bench::profile_lines(total, what.steps);
+  if (profile)
+    std::cout << bench::profile_lines(profiled, total, what.steps,
+                                      bench::measure_rates(world, what.device.device(), what.precision.dtype()));
   return exit_ok;
 }
 

@@ -29,7 +29,7 @@ TEST(BenchKernels, PrintsALineOfJsonAKernel) {
     }
     ++kernels;
   }
-  EXPECT_EQ(kernels, 11);
+  EXPECT_EQ(kernels, 12);
   EXPECT_NE(ran.text.find("of copy"), std::string::npos) << ran.text;
 }
 

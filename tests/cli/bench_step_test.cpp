@@ -28,6 +28,16 @@ TEST(BenchStep, OnFeaturesNicheImagesAreNotEmbedded) {
     EXPECT_EQ(j["micro_batch"], 0);
     EXPECT_GT(j["pairs_per_s"], 0);
   }
+  const auto profile = parse_json(images.text.substr(images.text.rfind("{\"bench\":\"profile\"")));
+  for (const char* rate : {"copy_gb_per_s", "matmul_gflops", "floor"}) EXPECT_GT(profile[rate], 0) << rate;
+  for (const auto& e : profile["entries"]) {
+    EXPECT_GT(e["gb_per_s"], 0) << e;
+    EXPECT_GT(e["of_bound"], 0) << e;
+    EXPECT_EQ(e["gflop_per_s"] > 0, e["entry"] == "gemm" || e["entry"].get<std::string>().starts_with("conv") ||
+                                        e["entry"].get<std::string>().starts_with("attention") ||
+                                        e["entry"].get<std::string>().starts_with("contrastive"))
+        << e;
+  }
   EXPECT_EQ(calls(images, "image_embed"), 2) << images.text;
   EXPECT_EQ(calls(features, "image_embed"), 1) << features.text;
 }

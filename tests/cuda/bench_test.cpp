@@ -41,7 +41,7 @@ TEST_F(CudaBench, ProfileCountsWhatRanOnTheDevice) {
   start_profile(test::kGpu);
   for (int i = 0; i < 4; ++i) once();
   kernels::run<&kernels::Table::binary>({.op = kernels::BinaryOp::add, .a = x, .b = x, .y = y});
-  const std::string text = profile_lines(1, 1);
+  const std::string text = profile_lines(kernels::profile_stop(), 1, 1, {.copy_gb_per_s = 10, .matmul_gflops = 10});
   once();  // nobody counts any more
   const auto j = parse_json(text.substr(text.find('{')));
   EXPECT_GE(j["outside_entries"].get<double>(), 0);

@@ -137,9 +137,12 @@ class Figures(unittest.TestCase):
         self.assertEqual(said("layer_norm_fwd", 3600.0, None, of_copy=math.nan), "?")
 
     def test_profile_in_a_line(self):
-        j = {"ms_a_step": 20.04, "outside_entries": 0.1,
-             "entries": [{"entry": name, "share": share} for name, share in zip("abcdef", (0.4, 0.3, 0.1, 0.05, 0.03, 0.02))]}
-        self.assertEqual(report.said_of_profile(j), "a 40%, b 30%, c 10%, d 5%, e 3%; outside entries 10% of 20.0 ms")
+        j = {"ms_a_step": 20.04, "outside_entries": 0.1, "floor": 0.62,
+             "entries": [{"entry": name, "share": share, "bound": "memory", "of_bound": 0.8}
+                         for name, share in zip("abcdef", (0.4, 0.3, 0.1, 0.05, 0.03, 0.02))]}
+        self.assertEqual(report.said_of_profile(j),
+                         "a 40% (memory 80%), b 30% (memory 80%), c 10% (memory 80%), d 5% (memory 80%), "
+                         "e 3% (memory 80%); outside entries 10% of 20.0 ms; floor 62%")
 
     def test_table_and_json(self):
         figures = [report.make_figure("loss", 10.0, 25.0, extra_bytes=5e8), report.make_figure("adamw", 3e3, None, of_copy=0.9)]
