@@ -60,6 +60,35 @@ T parse_number(const std::string& name, const std::string& text, const char* wha
   return v;
 }
 
+// Boost takes any # for the beginning of a comment; here one begins a line or follows a blank, outside quotes. Others
+// go by it as a character that no file holds.
+constexpr char kHash = '\x01';
+std::stringstream without_comments(std::istream& in) {
+  std::stringstream out;
+  for (std::string line; std::getline(in, line); out << line << '\n') {
+    bool quoted = false;
+    for (std::size_t i = 0; i < line.size(); ++i) {
+      if (line[i] == '"' && (i == 0 || line[i - 1] != '\\')) quoted = !quoted;
+      if (line[i] != '#') continue;
+      if (!quoted && (i == 0 || line[i - 1] == ' ' || line[i - 1] == '\t')) {
+        line.resize(i);
+        break;
+      }
+      line[i] = kHash;
+    }
+  }
+  return out;
+}
+
+// A value as a configuration file has it: in quotes where it would be read otherwise.
+std::string written(const std::string& value, bool of_list) {
+  const bool plain = value.find_first_of("\"\\#") == std::string::npos;
+  if (plain && !(of_list && value.find_first_of(" \t") != std::string::npos)) return value;
+  std::ostringstream text;
+  text << std::quoted(value);
+  return text.str();
+}
+
 std::string print_double(double v) { return fmt::format("{}", v); }
 
 }  // namespace
@@ -128,19 +157,26 @@ struct Options::Impl {
     std::ifstream in(path);
     if (!in) fail_usage("options", "cannot read configuration file {}", path);
     try {
-      const auto parsed = po::parse_config_file(in, po::options_description(), true);
+      auto text = without_comments(in);
+      const auto parsed = po::parse_config_file(text, po::options_description(), true);
       // a list may be given over several lines, which belong together
       std::vector<std::pair<std::string, std::vector<std::string>>> groups;
       for (const auto& o : parsed.options) {
         auto it = std::find_if(groups.begin(), groups.end(), [&](const auto& g) { return g.first == o.string_key; });
         if (it == groups.end()) it = groups.insert(groups.end(), {o.string_key, {}});
-        it->second.insert(it->second.end(), o.value.begin(), o.value.end());
+        for (std::string value : o.value) {
+          std::replace(value.begin(), value.end(), kHash, '#');
+          it->second.push_back(std::move(value));
+        }
       }
       for (auto& [name, values] : groups) {
         Entry* e = find(name);
         if (e != nullptr && !e->is_list && values.size() > 1)
           fail_usage("options", "{} gives {} {} times; keep one line", path, name, values.size());
-        if (e != nullptr && e->is_list) values = split(values);
+        const bool quoted = values.size() == 1 && values[0].starts_with('"');
+        if (e != nullptr && (e->is_list || quoted)) values = split(values);
+        if (e != nullptr && !e->is_list && values.size() != 1)
+          fail_usage("options", "{}: {}: expected one value, got {}", path, name, values.size());
         take(name, values, "in " + path);
       }
       end_source();
@@ -326,16 +362,9 @@ std::string Options::resolved() const {
     if (e.heading) {
       s += "\n# " + e.name + "\n";
     } else if (e.is_list && !e.values().empty()) {
-      for (const auto& v : e.values()) {
-        std::ostringstream text;
-        if (v.find_first_of(" \t\"\\") == std::string::npos)
-          text << v;
-        else
-          text << std::quoted(v);
-        s += e.name + " = " + text.str() + "\n";
-      }
+      for (const auto& v : e.values()) s += e.name + " = " + written(v, true) + "\n";
     } else if (const std::string v = e.print(); !v.empty()) {
-      s += e.name + " = " + v + "\n";
+      s += e.name + " = " + written(v, false) + "\n";
     } else {
       s += "# " + e.name + " =\n";
     }

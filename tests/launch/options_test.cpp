@@ -18,6 +18,7 @@ struct Table {
   bool flips = true;
   std::string mode = "a";
   std::vector<std::string> packs;
+  std::string note;
   Options table = Options("test", "a test");
   Table() {
     table.section("first");
@@ -30,6 +31,7 @@ struct Table {
     table.add("mode", &mode, "which");
     table.choices("mode", {"a", "b"});
     table.add("pack", &packs, "files");
+    table.add("note", &note, "any text");
   }
   bool parse(const std::vector<std::string>& args) {
     std::ostringstream out;
@@ -104,6 +106,32 @@ TEST(Options, ResolvedConfigurationRepeatsTheRun) {
   Table c;
   c.parse({"--config", folder / "line.cfg"});
   EXPECT_EQ(c.packs, (std::vector<std::string>{"a.h5", "my data/b.h5", "c.h5", "d.h5"}));
+}
+
+// Names of files may hold what begins a comment elsewhere.
+TEST(Options, AHashWithinAValueIsNoComment) {
+  const test::TempFolder folder;
+  const std::vector<std::string> packs = {"a#1.h5", "my #2/b.h5", "#3", "plain", "say \"#4\""};
+  for (const std::string note : {"run#5", "run #6", "# 7", "\"quoted\"", "two words", ""}) {
+    Table a;
+    std::vector<std::string> args = {"--note", note, "--pack"};
+    args.insert(args.end(), packs.begin(), packs.end());
+    a.parse(args);
+    std::ofstream(folder / "config.cfg") << a.table.resolved();
+    Table b;
+    b.parse({"--config", folder / "config.cfg"});
+    EXPECT_EQ(b.packs, packs);
+    EXPECT_EQ(b.note, note) << a.table.resolved();
+  }
+  std::ofstream(folder / "by-hand.cfg")
+      << "# all of it\nsteps = 3 # three\n\t# nothing\nnote = x#y \t# z\npack = a#b \"c # d\" # e\n";
+  Table c;
+  c.parse({"--config", folder / "by-hand.cfg"});
+  EXPECT_EQ(c.steps, 3);
+  EXPECT_EQ(c.note, "x#y");
+  EXPECT_EQ(c.packs, (std::vector<std::string>{"a#b", "c # d"}));
+  std::ofstream(folder / "two.cfg") << "note = \"a\" b\n";
+  EXPECT_NE(message({"--config", folder / "two.cfg"}).find("expected one value"), std::string::npos);
 }
 
 TEST(Options, ErrorsNameTheNearestKeyAndTheExpectedValue) {
