@@ -30,7 +30,9 @@ class ProfileScope {
     if (pretty_ != nullptr) start_ = profile_now();
   }
   ~ProfileScope() {
-    if (pretty_ != nullptr) profile_note(pretty_, profile_now() - start_, work_of(args_));
+    if (pretty_ == nullptr) return;
+    const double seconds = profile_now() - start_;  // before anything is counted
+    profile_note(pretty_, seconds, work_of(args_));
   }
   ProfileScope(const ProfileScope&) = delete;
   ProfileScope& operator=(const ProfileScope&) = delete;

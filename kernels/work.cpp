@@ -17,7 +17,10 @@ double flops_of(const Gemm& a) { return 2 * count(a.c) * static_cast<double>(a.a
 double flops_of(const ConvFwd& a) { return convolution(a.w, a.y); }
 double flops_of(const ConvBwd& a) { return convolution(a.w, a.dy) * ((a.dx ? 1 : 0) + (a.dw ? 1 : 0)); }
 double flops_of(const AttentionFwd& a) { return attention(a.q, a.k, 2); }
-double flops_of(const AttentionBwd& a) { return attention(a.q, a.k, 5); }
+double flops_of(const AttentionBwd& a) {
+  const int through = a.dq || a.dk ? 1 : 0;  // the gradient of the weights
+  return attention(a.q, a.k, 1 + through + (a.dq ? 1 : 0) + (a.dk ? 1 : 0) + (a.dv ? 1 : 0));
+}
 double flops_of(const ContrastiveFwd& a) { return 2 * count(a.x) * static_cast<double>(a.y.dim(0)); }
 double flops_of(const ContrastiveBwd& a) {
   return 2 * count(a.x) * static_cast<double>(a.y.dim(0)) * (1 + (a.dx ? 1 : 0) + (a.dy ? 1 : 0));
@@ -35,6 +38,10 @@ double bytes_of_views(std::span<const View* const> views) {
   return sum;
 }
 
+double bytes_of(const AttentionBwd& a) {
+  const View* const views[] = {&a.q, &a.k, &a.v, &a.lse, &a.d_o, &a.dq, &a.dk, &a.dv};
+  return bytes_of_views(views);
+}
 double bytes_of(const GatherRows& a) { return bytes(a.index) + 2 * bytes(a.y); }
 double bytes_of(const ScatterAddRows& a) { return bytes(a.index) + bytes(a.x) + bytes(a.y); }
 double bytes_of(const AdamW& a) {

@@ -31,7 +31,7 @@ double flops_of(const Gemm& a);
 double flops_of(const ConvFwd& a);
 double flops_of(const ConvBwd& a);
 double flops_of(const AttentionFwd& a);
-double flops_of(const AttentionBwd& a);  // the weights are computed again
+double flops_of(const AttentionBwd& a);  // the logits are computed again
 double flops_of(const ContrastiveFwd& a);
 double flops_of(const ContrastiveBwd& a);  // the logits are computed again
 
@@ -42,6 +42,7 @@ double bytes_of(const A& a) {
   const auto views = a.views();
   return bytes_of_views(views);
 }
+double bytes_of(const AttentionBwd& a);  // without o: its product with d_o is that of the weights with theirs
 double bytes_of(const GatherRows& a);
 double bytes_of(const ScatterAddRows& a);
 double bytes_of(const AdamW& a);

@@ -1,5 +1,5 @@
-// JSON from text and back. nlohmann's parser and writer are compiled in json.cpp alone: a source that instantiates them
-// takes two to three times as long.
+// JSON from text and back. nlohmann's parser and writer are compiled in json.cpp, and in the two readers of ckpt/ that
+// watch what they parse: a source that instantiates them takes two to three times as long.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -20,9 +20,9 @@ nlohmann::json try_json(std::istream& in);
 // indent < 0: one line. Throws nlohmann::json::type_error where a string is no UTF-8 …
 std::string json_text(const nlohmann::json& j, int indent = -1);
 std::string json_text(const nlohmann::ordered_json& j, int indent = -1);
-// … or puts U+FFFD for each byte of it that is none.
+// … or puts U+FFFD for each broken sequence of it.
 std::string lenient_json_text(const nlohmann::ordered_json& j);
-// Text with such bytes replaced likewise.
+// Text with such sequences replaced likewise.
 std::string valid_utf8(const std::string& text);
 
 }  // namespace spn

@@ -55,6 +55,10 @@ struct View {
     check(dtype == dtype_of<T>, "view", "expected {}, got {}", name_of(dtype_of<T>), name_of(dtype));
     return static_cast<T*>(data);
   }
+  template <class T>
+  T* ptr_or_null() const {  // absent: whatever its dtype says
+    return data == nullptr ? nullptr : ptr<T>();
+  }
 };
 
 // A contiguous host view over memory that the caller owns.

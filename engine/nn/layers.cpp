@@ -35,7 +35,7 @@ LayerNorm::LayerNorm(const Scope& s, std::int64_t width, double epsilon)
 
 Var LayerNorm::operator()(const Var& x) const { return ops::layer_norm(x, weight, bias, eps); }
 
-Var Residual::sum() const { return branch ? ops::add_gated(x, branch, gate) : x; }
+Var Residual::sum() const { return branch ? ops::add_branch(x, branch, gate) : x; }
 
 Var Residual::normed(const LayerNorm& norm) {
   if (!branch) return norm(x);

@@ -3,7 +3,6 @@
 
 #include "engine/ops/broadcast.h"
 #include "engine/ops/check_dims.h"
-#include "engine/ops/elementwise.h"
 #include "kernels/table.h"
 
 namespace spn::ops {
@@ -19,11 +18,11 @@ Tensor rows_of(const Tensor& x) {
                        x.device());
 }
 
-void check_layer_norm(const Var& x, const Var& w, const Var& b) {
-  check_dims("layer_norm", "w", w, {x.dim(-1)});
-  check_dims("layer_norm", "b", b, {x.dim(-1)});
-  check_parameter_dtype("layer_norm", "w", w, x);
-  check_same_dtype("layer_norm", w, b);
+void check_layer_norm(const char* op, const Var& x, const Var& w, const Var& b) {
+  check_dims(op, "w", w, {x.dim(-1)});
+  check_dims(op, "b", b, {x.dim(-1)});
+  check_parameter_dtype(op, "w", w, x);
+  check_same_dtype(op, w, b);
 }
 void check_branch(const char* op, const Var& x, const Var& branch, const Var& gate) {
   check_dims(op, "branch", branch, x.shape());
@@ -48,19 +47,22 @@ Var record_layer_norm(Tensor y, const Var& x, const Tensor& in, const Var& w, co
   });
 }
 
-// x + gate ⊙ branch, computed already. The branch is kept only for a gate that learns.
-Var record_sum(Tensor sum, const Var& x, const Var& branch, const Var& gate) {
+// x + by ⊙ branch, computed already; by: the gate as it was multiplied, in x's dtype. The branch is kept only for a
+// gate that learns.
+Var record_sum(Tensor sum, const Var& x, const Var& branch, const Var& gate, const Tensor& by) {
   if (!gate)
     return record("add_branch", std::move(sum), {x, branch}, [](const Tensor& dy, Grads& g) {
       g.set(0, dy);
       g.set(1, dy);
     });
   const Tensor kept = gate.requires_grad() ? branch.value() : Tensor();
-  return record("add_branch", std::move(sum), {x, branch, gate}, [kept, by = gate.value()](const Tensor& dy, Grads& g) {
-    g.set(0, dy);
-    if (g.wants(1)) g.set(1, apply(BinaryOp::mul, dy, by.to(dy.dtype()), "add_branch"));
-    if (g.wants(2)) g.set(2, sum_to(apply(BinaryOp::mul, dy, kept, "add_branch"), by.shape(), by.dtype()));
-  });
+  return record("add_branch", std::move(sum), {x, branch, gate},
+                [kept, by, gate_dtype = gate.dtype()](const Tensor& dy, Grads& g) {
+                  g.set(0, dy);
+                  if (g.wants(1)) g.set(1, apply(BinaryOp::mul, dy, by, "add_branch"));
+                  if (g.wants(2))
+                    g.set(2, sum_to(apply(BinaryOp::mul, dy, kept, "add_branch"), by.shape(), gate_dtype));
+                });
 }
 
 Var any_softmax(const Var& x, bool log) {
@@ -76,7 +78,7 @@ Var any_softmax(const Var& x, bool log) {
 }  // namespace
 
 Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) {
-  check_layer_norm(x, w, b);
+  check_layer_norm("layer_norm", x, w, b);
   const Tensor in = x.value().contiguous();
   Tensor y = Tensor::empty(in.shape(), in.dtype(), in.device()), mean = rows_of(in), rstd = rows_of(in);
   run<&Table::layer_norm_fwd>({.x = in, .w = w, .b = b, .y = y, .mean = mean, .rstd = rstd, .eps = eps});
@@ -84,13 +86,12 @@ Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) {
 }
 
 AddedNorm add_layer_norm(const Var& x, const Var& branch, const Var& gate, const Var& w, const Var& b, double eps) {
-  check_layer_norm(x, w, b);
+  check_layer_norm("add_layer_norm", x, w, b);
   check_branch("add_layer_norm", x, branch, gate);
-  if (gate) check_same_dtype("add_layer_norm", gate, w);
   const Tensor in = x.value().contiguous(), other = branch.value().contiguous();
-  Tensor sum = Tensor::empty(in.shape(), in.dtype(), in.device()),
-         y = Tensor::empty(in.shape(), in.dtype(), in.device());
-  Tensor mean = rows_of(in), rstd = rows_of(in);
+  const Tensor by = gate ? gate.value_as(in.dtype()) : Tensor();
+  Tensor sum = Tensor::empty(in.shape(), in.dtype(), in.device());
+  Tensor y = Tensor::empty(in.shape(), in.dtype(), in.device()), mean = rows_of(in), rstd = rows_of(in);
   run<&Table::layer_norm_fwd>({.x = in,
                                .w = w,
                                .b = b,
@@ -99,15 +100,19 @@ AddedNorm add_layer_norm(const Var& x, const Var& branch, const Var& gate, const
                                .rstd = rstd,
                                .eps = eps,
                                .branch = other,
-                               .gate = gate,
+                               .gate = by,
                                .sum = sum});
-  const Var added = record_sum(sum, x, branch, gate);
+  const Var added = record_sum(sum, x, branch, gate, by);
   return {added, record_layer_norm(y, added, sum, w, b, mean, rstd)};
 }
 
-Var add_gated(const Var& x, const Var& branch, const Var& gate) {
-  check_branch("add_gated", x, branch, gate);
-  return gate ? add(x, mul(branch, cast(gate, branch.dtype()))) : add(x, branch);
+Var add_branch(const Var& x, const Var& branch, const Var& gate) {
+  check_branch("add_branch", x, branch, gate);
+  const Tensor in = x.value().contiguous(), other = branch.value().contiguous();
+  const Tensor by = gate ? gate.value_as(in.dtype()) : Tensor();
+  Tensor sum = Tensor::empty(in.shape(), in.dtype(), in.device());
+  run<&Table::layer_norm_fwd>({.x = in, .branch = other, .gate = by, .sum = sum});
+  return record_sum(sum, x, branch, gate, by);
 }
 
 Var softmax(const Var& x) { return any_softmax(x, false); }

@@ -8,9 +8,9 @@
 
 namespace spn::kernels {
 
-// o = dropout(softmax(scale · q kᵀ)) v. q, o [B,H,Tq,Dh], k, v [B,H,Tk,Dh]: any strides with unit stride in Dh (slices
-// of a packed qkv, heads interleaved in rows). lse [B,H,Tq] fp32 (f64 for f64): logsumexp of the scaled logits. The
-// dropout element of sample b is (h·Tq + i)·Tk + j; key.p = 0: no dropout.
+// o = dropout(softmax(scale · q kᵀ)) v, scale > 0. q, o [B,H,Tq,Dh], k, v [B,H,Tk,Dh]: any strides with unit stride in
+// Dh (slices of a packed qkv, heads interleaved in rows). lse [B,H,Tq] fp32 (f64 for f64): logsumexp of the scaled
+// logits. The dropout element of sample b is (h·Tq + i)·Tk + j; key.p = 0: no dropout.
 struct AttentionFwd {
   View q, k, v, o, lse;
   double scale = 1;

@@ -9,7 +9,8 @@ namespace spn::kernels {
 
 // y = (x − mean) / sqrt(var + eps) · w + b; mean and rstd [rows] fp32 (f64 for f64) are saved for the backward. w and b
 // have x's dtype, or are fp32 beside bf16; dw and db as they. With branch (as x), what is normalised is
-// sum = x + gate ⊙ branch, rounded and written; gate as w, absent: 1.
+// sum = x + gate ⊙ branch, rounded and written; gate [n] in x's dtype, absent: 1. y absent (w, b, mean and rstd too):
+// the sum alone, in the same arithmetic.
 struct LayerNormFwd {
   View x, w, b, y, mean, rstd;
   double eps = 1e-5;

@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "engine/core/view.h"
+#include "kernels/args/norm.h"
 
 namespace spn::kernels {
 
@@ -39,10 +40,12 @@ inline void check_layer_norm(const View& x, std::initializer_list<const View*> s
     check(!*v || (v->ndim() == 1 && v->dim(0) == x.dim(-1) && v->is_contiguous()), "layer_norm",
           "expected a contiguous [{}], got {} with strides {}", x.dim(-1), v->shape.str(), v->strides.str());
 }
-inline void check_added_branch(const View& x, const View& branch, const View& gate, const View& sum) {
-  check(!branch == !sum && (branch || !gate), "layer_norm",
-        "expected a branch and its sum, or neither and no gate, got {}", branch ? "no sum" : "no branch");
-  check_layer_norm(x, {&branch, &sum}, {&gate});
+// What is added to the rows before. No rows have no addresses.
+inline void check_added_branch(const LayerNormFwd& a) {
+  check(a.x.numel() == 0 || (!a.branch == !a.sum && (a.branch || !a.gate)), "layer_norm",
+        "expected a branch and its sum, or neither and no gate, got {}", a.branch ? "no sum" : "no branch");
+  check(a.x.numel() == 0 || a.y || a.sum, "layer_norm", "expected y, a sum or both, got neither");
+  check_layer_norm(a.x, {&a.branch, &a.sum}, {&a.gate});
 }
 // f(element of the rows, element of the parameters): parameters are of the rows' dtype, or f32 beside bf16 rows.
 template <class F>

@@ -1,6 +1,8 @@
 // Fused attention. Each (sample, head) is worked on alone, kQueries query rows at a time, so that logits exist only as
 // a [kQueries, Tk] block in the thread's scratch; the backward recomputes them from lse. bf16 heads are widened to
 // float on the way in and rounded on the way out.
+#include "kernels/checks/attention.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -22,18 +24,10 @@ struct Sizes {
   std::int64_t batch, heads, tq, tk, width, padded;  // padded: tk up to a multiple of kPad
 };
 
-Sizes sizes_of(const View& q, const View& k, const View& v, const View& o, const View& lse) {
-  check(q.ndim() == 4 && k.ndim() == 4 && k.shape == v.shape && q.shape == o.shape, "attention",
-        "expected q, o [B,H,Tq,Dh] and k, v [B,H,Tk,Dh], got {}, {}, {} and {}", q.shape.str(), o.shape.str(),
-        k.shape.str(), v.shape.str());
-  check(q.dim(0) == k.dim(0) && q.dim(1) == k.dim(1) && q.dim(3) == k.dim(3), "attention",
-        "expected q and k of the same samples, heads and width, got {} and {}", q.shape.str(), k.shape.str());
-  for (const View* t : {&q, &k, &v, &o})
-    check(t->strides[3] == 1 || t->dim(3) <= 1, "attention", "expected unit stride in Dh, got strides {}",
-          t->strides.str());
-  check(k.dim(2) > 0 || q.numel() == 0, "attention", "expected at least one key, got k {}", k.shape.str());
-  check(lse.ndim() == 3 && lse.dim(2) == q.dim(2) && lse.is_contiguous(), "attention",
-        "expected a contiguous lse [B,H,Tq], got {}", lse.shape.str());
+template <class A>
+Sizes sizes_of(const A& a) {
+  check_attention(a);
+  const View &q = a.q, &k = a.k;
   return {q.dim(0), q.dim(1), q.dim(2), k.dim(2), q.dim(3), (k.dim(2) + kPad - 1) / kPad * kPad};
 }
 
@@ -123,7 +117,7 @@ void weights(C* s, std::int64_t n, const Sizes& z, C scale, const C* keep, C* ls
       const auto v = L::get(row + j);
       top = v > top ? v : top;
     }
-    lse[i] = L::max(top) * scale;  // scale > 0
+    lse[i] = L::max(top) * scale;  // as scale > 0
     for (std::int64_t j = 0; j < z.padded; j += kPad) L::put(row + j, L::get(row + j) * scale - lse[i]);
   }
   exponentiate(s, n * z.padded);
@@ -259,21 +253,18 @@ void backward(const AttentionBwd& a, const Sizes& z) {
 }  // namespace
 
 void attention_fwd(const AttentionFwd& a) {
-  const Sizes z = sizes_of(a.q, a.k, a.v, a.o, a.lse);
+  const Sizes z = sizes_of(a);
   if (z.batch * z.heads * z.tq * z.width == 0) return;
   visit_float(a.q.dtype, "attention", [&](auto e) { forward<decltype(e)>(a, z); });
 }
 
 void attention_bwd(const AttentionBwd& a) {
-  const Sizes z = sizes_of(a.q, a.k, a.v, a.o, a.lse);
+  const Sizes z = sizes_of(a);
   if (z.batch * z.heads * z.tq * z.width == 0) {  // nobody asked: keys have no gradient
     for (const View* g : {&a.dk, &a.dv})
       if (*g && g->numel() != 0) copy({.value = 0, .y = *g});
     return;
   }
-  for (const View* t : {&a.d_o, &a.dq, &a.dk, &a.dv})
-    check(!*t || t->dim(3) <= 1 || t->strides[3] == 1, "attention", "expected unit stride in Dh, got strides {}",
-          t->strides.str());
   visit_float(a.q.dtype, "attention", [&](auto e) { backward<decltype(e)>(a, z); });
 }
 

@@ -10,33 +10,37 @@
 namespace spn::kernels::cpu {
 namespace {
 
+// to = own + gate ⊙ branch; gate null: 1.
+template <class T>
+void add_row(const T* own, const T* branch, const T* gate, T* to, std::int64_t n) {
+  if (gate != nullptr) {
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) to[i] = convert<T>(load(own[i]) + load(gate[i]) * load(branch[i]));
+  } else {
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) to[i] = convert<T>(load(own[i]) + load(branch[i]));
+  }
+}
+
 // T: of the rows, W: of the parameters.
 template <class T, class W>
 void forward(const LayerNormFwd& a) {
   using C = compute_t<T>;
   const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
   const T* x = a.x.ptr<T>();
-  const W *w = a.w.ptr<W>(), *b = a.b.ptr<W>();
-  T* y = a.y.ptr<T>();
-  C *mean = a.mean.ptr<C>(), *rstd = a.rstd.ptr<C>();
+  const W *w = a.w.ptr_or_null<W>(), *b = a.b.ptr_or_null<W>();
+  T* y = a.y.ptr_or_null<T>();  // null: the sum alone
+  C *mean = a.mean.ptr_or_null<C>(), *rstd = a.rstd.ptr_or_null<C>();
   const C eps = static_cast<C>(a.eps), inv_n = C(1) / static_cast<C>(n);
-  const T* branch = a.branch ? a.branch.ptr<T>() : nullptr;
-  const W* gate = a.gate ? a.gate.ptr<W>() : nullptr;
-  T* sum = a.sum ? a.sum.ptr<T>() : nullptr;
+  const T *branch = a.branch.ptr_or_null<T>(), *gate = a.gate.ptr_or_null<T>();
+  T* sum = a.sum.ptr_or_null<T>();
   parallel_for(rows, 3 * n, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       const T* p = x + r * n;
       if (branch != nullptr) {
-        const T *own = p, *other = branch + r * n;
-        T* to = sum + r * n;
-        if (gate != nullptr) {
-#pragma omp simd
-          for (std::int64_t i = 0; i < n; ++i) to[i] = convert<T>(load(own[i]) + load(gate[i]) * load(other[i]));
-        } else {
-#pragma omp simd
-          for (std::int64_t i = 0; i < n; ++i) to[i] = convert<T>(load(own[i]) + load(other[i]));
-        }
-        p = to;
+        add_row(p, branch + r * n, gate, sum + r * n, n);
+        if (y == nullptr) continue;
+        p = sum + r * n;
       }
       C s = 0, ss = 0, rest = 0;
 #pragma omp simd reduction(+ : s)
@@ -119,8 +123,9 @@ void backward(const LayerNormBwd& a) {
 
 void layer_norm_fwd(const LayerNormFwd& a) {
   check_layer_norm(a.x, {&a.y}, {&a.w, &a.b});
+  check_added_branch(a);
   if (a.x.numel() == 0) return;
-  check_added_branch(a.x, a.branch, a.gate, a.sum);
+  if (!a.y) return visit_float(a.x.dtype, "layer_norm", [&](auto x) { forward<decltype(x), decltype(x)>(a); });
   visit_layer_norm(a.x.dtype, a.w.dtype, [&](auto x, auto w) { forward<decltype(x), decltype(w)>(a); });
 }
 

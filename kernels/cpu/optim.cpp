@@ -67,18 +67,13 @@ void adamw_chunk(const AdamWParam& p, const AdamW& a, const Rates& r, std::int64
     v[i] = v[i] * beta2 + new2 * g * g;
     w[i] = w[i] * keep - rate * (m[i] / (std::sqrt(v[i]) / root2 + eps));
   };
-  if constexpr (std::is_same_v<T, float>)
-    if (p.copy) {
-      bf16* __restrict copy = static_cast<bf16*>(p.copy.data);
-#pragma omp simd
-      for (std::int64_t i = begin; i < end; ++i) {
-        update(i);
-        copy[i] = bf16(w[i]);
-      }
-      return;
-    }
 #pragma omp simd
   for (std::int64_t i = begin; i < end; ++i) update(i);
+  if constexpr (std::is_same_v<T, float>)
+    if (p.copy) {  // a loop of its own: the chunk is in the cache, and both loops vectorise
+      bf16* __restrict copy = static_cast<bf16*>(p.copy.data);
+      for (std::int64_t i = begin; i < end; ++i) copy[i] = bf16(w[i]);
+    }
 }
 
 template <class T>

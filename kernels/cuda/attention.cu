@@ -2,6 +2,7 @@
 // long sequences otherwise as products (attention_products.cu), and tiles through shared memory for all the rest.
 #include <algorithm>
 
+#include "kernels/checks/attention.h"
 #include "kernels/cuda/attention_products.h"
 #include "kernels/cuda/device/attention_fragments.h"
 #include "kernels/cuda/device/attention_short.h"
@@ -17,23 +18,16 @@ using i64 = std::int64_t;
 // Two blocks a multiprocessor of 227 KiB; smaller devices (sm_80 has 163) get one.
 constexpr std::size_t kSharedAimed = std::size_t{110} * 1024;
 
-AttentionSizes sizes_of(const View& q, const View& k, const View& v, const View& o, const View& lse) {
-  check(q.ndim() == 4 && k.ndim() == 4 && k.shape == v.shape && q.shape == o.shape, "attention",
-        "expected q, o [B,H,Tq,Dh] and k, v [B,H,Tk,Dh], got {}, {}, {} and {}", q.shape.str(), o.shape.str(),
-        k.shape.str(), v.shape.str());
-  check(q.dim(0) == k.dim(0) && q.dim(1) == k.dim(1) && q.dim(3) == k.dim(3), "attention",
-        "expected q and k of the same samples, heads and width, got {} and {}", q.shape.str(), k.shape.str());
-  check(k.dim(2) > 0 || q.numel() == 0, "attention", "expected at least one key, got k {}", k.shape.str());
-  check(lse.ndim() == 3 && lse.dim(2) == q.dim(2) && lse.is_contiguous(), "attention",
-        "expected a contiguous lse [B,H,Tq], got {}", lse.shape.str());
-  return {q.dim(0), q.dim(1), q.dim(2), k.dim(2), static_cast<int>(q.dim(3)), true};
+template <class A>
+AttentionSizes sizes_of(const A& a) {
+  check_attention(a);
+  return {a.q.dim(0), a.q.dim(1), a.q.dim(2), a.k.dim(2), static_cast<int>(a.q.dim(3)), true};
 }
 
-// Strides checked; packs stays true while all heads can be read 16 bytes at a time.
+// packs stays true while all heads can be read 16 bytes at a time.
 template <class T>
 Heads<T> heads(const View& v, AttentionSizes& z) {
   if (!v) return {};
-  check(v.strides[3] == 1 || v.dim(3) <= 1, "attention", "expected unit stride in Dh, got strides {}", v.strides.str());
   constexpr i64 kPack = Pack<std::remove_const_t<T>>::n;
   z.packs = z.packs && z.width % kPack == 0 && reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;
   for (int d = 0; d < 3; ++d) z.packs = z.packs && (v.dim(d) == 1 || v.strides[d] % kPack == 0);
@@ -101,8 +95,8 @@ void on_tensor_cores(const AttentionForward<bf16>& f) {
 }
 
 bool on_tensor_cores(const AttentionFwd& a, const AttentionSizes& z) {
-  if (a.q.dtype != DType::bf16 || a.dropout.p > 0 || !(a.scale > 0)) return false;
-  if (is_short(z) || (z.width != 32 && z.width != 64)) return false;
+  if (a.q.dtype != DType::bf16 || a.dropout.p > 0 || is_short(z)) return false;
+  if (z.width != 32 && z.width != 64) return false;
   const AttentionForward<bf16> f = as_kernels_take<bf16>(a, z);
   if (!f.z.packs) return false;
   if (z.width == 32)
@@ -157,14 +151,14 @@ void backward(const AttentionBwd& a, AttentionSizes z) {
 }  // namespace
 
 void attention_fwd(const AttentionFwd& a) {
-  const AttentionSizes z = sizes_of(a.q, a.k, a.v, a.o, a.lse);
+  const AttentionSizes z = sizes_of(a);
   if (z.batch * z.heads * z.tq * z.width == 0) return;
   if (on_tensor_cores(a, z) || attention_by_products(a)) return;
   visit_float(a.q.dtype, "attention", [&](auto e) { forward<decltype(e)>(a, z); });
 }
 
 void attention_bwd(const AttentionBwd& a) {
-  const AttentionSizes z = sizes_of(a.q, a.k, a.v, a.o, a.lse);
+  const AttentionSizes z = sizes_of(a);
   if (z.batch * z.heads * z.tq * z.width == 0) {  // nobody asked: keys have no gradient
     for (const View* g : {&a.dk, &a.dv})
       if (*g && g->numel() != 0) copy({.value = 0, .x = {}, .y = *g});

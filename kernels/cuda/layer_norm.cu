@@ -11,16 +11,15 @@ template <class T, class W>
 void forward(const LayerNormFwd& a) {
   using C = compute_t<T>;
   const std::int64_t n = a.x.dim(-1), rows = a.x.numel() / n;
+  const AddedBranch<T> added{a.branch.ptr_or_null<T>(), a.gate.ptr_or_null<T>(), a.sum.ptr_or_null<T>()};
   const auto with = [&]<bool adds>() {
-    const AddedBranch<T, W> added{adds ? a.branch.ptr<T>() : nullptr, a.gate ? a.gate.ptr<W>() : nullptr,
-                                  adds ? a.sum.ptr<T>() : nullptr};
-    visit_rows<T, true>("layer_norm", n, {&a.x, &a.y, &a.w, &a.b, &a.branch, &a.gate, &a.sum},
-                        [&]<class L>(int threads, int per_block) {
-                          launch(layer_norm_rows<T, W, L, adds>, blocks_of_rows(rows, per_block),
-                                 dim3(static_cast<unsigned>(threads)), 0, stream(), a.x.ptr<T>(), added, a.w.ptr<W>(),
-                                 a.b.ptr<W>(), a.y.ptr<T>(), a.mean.ptr<C>(), a.rstd.ptr<C>(), rows,
-                                 static_cast<int>(n), static_cast<C>(a.eps));
-                        });
+    visit_rows<T, true>(
+        "layer_norm", n, {&a.x, &a.y, &a.w, &a.b, &a.branch, &a.gate, &a.sum},
+        [&]<class L>(int threads, int per_block) {
+          launch(layer_norm_rows<T, W, L, adds>, blocks_of_rows(rows, per_block), dim3(static_cast<unsigned>(threads)),
+                 0, stream(), a.x.ptr<T>(), added, a.w.ptr_or_null<W>(), a.b.ptr_or_null<W>(), a.y.ptr_or_null<T>(),
+                 a.mean.ptr_or_null<C>(), a.rstd.ptr_or_null<C>(), rows, static_cast<int>(n), static_cast<C>(a.eps));
+        });
   };
   if (a.branch)
     with.template operator()<true>();
@@ -53,8 +52,9 @@ void backward(const LayerNormBwd& a) {
 
 void layer_norm_fwd(const LayerNormFwd& a) {
   check_layer_norm(a.x, {&a.y}, {&a.w, &a.b});
+  check_added_branch(a);
   if (a.x.numel() == 0) return;
-  check_added_branch(a.x, a.branch, a.gate, a.sum);
+  if (!a.y) return visit_float(a.x.dtype, "layer_norm", [&](auto x) { forward<decltype(x), decltype(x)>(a); });
   visit_layer_norm(a.x.dtype, a.w.dtype, [&](auto x, auto w) { forward<decltype(x), decltype(w)>(a); });
 }
 

@@ -38,7 +38,7 @@ __global__ void query_rows(const bf16* q, const bf16* k, const bf16* v, bf16* o,
   }
 }
 
-// As query_rows for any number of tokens: the weights are computed once for their sum, and again for each column.
+// As query_rows for any number of tokens: the logits are computed for their largest, and again for the weights.
 __global__ void query_rows_long(const bf16* q, const bf16* k, const bf16* v, bf16* o, float* lse, std::int64_t n,
                                 std::int64_t tokens) {
   for (std::int64_t i = global_thread(); i < n; i += all_threads()) {

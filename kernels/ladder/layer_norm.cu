@@ -13,9 +13,9 @@ template <class L>
 void forward(Views v, std::int64_t blocks, int threads) {
   const std::int64_t n = v[0].dim(1);
   launch(layer_norm_rows<bf16, float, L, false>, dim3(static_cast<unsigned>(blocks)),
-         dim3(static_cast<unsigned>(threads)), 0, stream(), v[0].ptr<bf16>(), AddedBranch<bf16, float>{},
-         v[1].ptr<float>(), v[2].ptr<float>(), v[3].ptr<bf16>(), v[4].ptr<float>(), v[5].ptr<float>(), v[0].dim(0),
-         static_cast<int>(n), 1e-5F);
+         dim3(static_cast<unsigned>(threads)), 0, stream(), v[0].ptr<bf16>(), AddedBranch<bf16>{}, v[1].ptr<float>(),
+         v[2].ptr<float>(), v[3].ptr<bf16>(), v[4].ptr<float>(), v[5].ptr<float>(), v[0].dim(0), static_cast<int>(n),
+         1e-5F);
 }
 std::int64_t blocks_for(Views v, std::int64_t rows_a_block) { return (v[0].dim(0) + rows_a_block - 1) / rows_a_block; }
 

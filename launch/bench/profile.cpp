@@ -25,14 +25,15 @@ std::string profile_lines(const std::vector<kernels::ProfileRow>& rows, double s
   for (const auto& row : rows) {
     const double ms = row.seconds / static_cast<double>(steps) * 1e3, share = row.seconds / seconds;
     const std::int64_t calls = row.calls / steps;
-    const double gb = row.work.bytes / row.seconds * 1e-9, gflop = row.work.flops / row.seconds * 1e-9;
+    const double at_least = std::max(row.seconds, 1e-12);  // of a clock too coarse
+    const double gb = row.work.bytes / at_least * 1e-9, gflop = row.work.flops / at_least * 1e-9;
     const double of_copy = gb / rates.copy_gb_per_s, of_matmul = gflop / rates.matmul_gflops;
     const bool memory = of_copy >= of_matmul;
     text += fmt::format(
         "  {:<22} {:>8.2f} ms a step {:>5.1f} %  {:>5} calls  {:>7.1f} GB/s {:>9.1f} GFLOP/s  {} {:.0f} %\n", row.entry,
         ms, 100 * share, calls, gb, gflop, memory ? "memory" : "products", 100 * std::max(of_copy, of_matmul));
     rest -= share;
-    floor += share * std::max(of_copy, of_matmul);
+    floor += share * std::min(1.0, std::max(of_copy, of_matmul));
     if (entries.size() < kInJson)
       entries.push_back({{"entry", row.entry},
                          {"ms_a_step", ms},
@@ -54,11 +55,6 @@ std::string profile_lines(const std::vector<kernels::ProfileRow>& rows, double s
                                     {"floor", floor},
                                     {"entries", entries}};
   return text + json_text(j) + "\n";
-}
-
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v.empty() ? 0 : v[v.size() / 2];
 }
 
 }  // namespace spn::bench

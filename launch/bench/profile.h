@@ -18,10 +18,10 @@ void start_profile(Device device);
 
 // A line an entry, in the order of rows, then one of JSON with the first 15. An entry's bytes and operations are the
 // least that its calls have to move and multiply (kernels/work.h), held against `rates`: what is nearer to its rate
-// bounds it; far from both are entries of few bytes, whose time is the launch. seconds: all timed steps together.
+// bounds it. Above 100 % what it moves lies in a cache; far from both are entries of few bytes, whose time is the
+// launch. The last line adds up what each entry could not do without, at most its own time. seconds: all timed steps
+// together.
 std::string profile_lines(const std::vector<kernels::ProfileRow>& rows, double seconds, std::int64_t steps,
                           const Rates& rates);
-
-double median(std::vector<double> v);
 
 }  // namespace spn::bench

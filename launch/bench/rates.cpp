@@ -6,11 +6,15 @@
 #include "engine/core/stopwatch.h"
 #include "kernels/table.h"
 #include "kernels/timing.h"
-#include "launch/bench/profile.h"
 
 namespace spn::bench {
 
 using kernels::Table;
+
+double median(std::vector<double> v) {
+  std::sort(v.begin(), v.end());
+  return v.empty() ? 0 : v[v.size() / 2];
+}
 
 Tensor random_values(const Shape& shape, double low, double high, std::uint64_t stream) {
   const Tensor t = Tensor::empty(shape);

@@ -13,6 +13,8 @@ namespace spn::bench {
 // f32, uniform in [low, high); drawn by all threads, the same however many they are.
 Tensor random_values(const Shape& shape, double low, double high, std::uint64_t stream);
 
+double median(std::vector<double> v);  // 0 of none
+
 // A figure a run, at most `repeats`: what takes long is timed three times, or for a second. On a GPU by its own clock,
 // with nothing of the work's memory in the L2 cache.
 std::vector<double> seconds_of(Device device, int repeats, const std::function<void()>& work);

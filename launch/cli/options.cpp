@@ -60,17 +60,22 @@ T parse_number(const std::string& name, const std::string& text, const char* wha
   return v;
 }
 
-// Boost takes any # for the beginning of a comment; here one begins a line or follows a blank, outside quotes. Others
-// go by it as a character that no file holds.
+// Boost takes any # for the beginning of a comment; here one begins a line or follows a blank, outside quotes, which
+// open where a word begins and hold \" and \\. Others go by it as a character that no file holds.
 constexpr char kHash = '\x01';
 std::stringstream without_comments(std::istream& in) {
   std::stringstream out;
   for (std::string line; std::getline(in, line); out << line << '\n') {
     bool quoted = false;
     for (std::size_t i = 0; i < line.size(); ++i) {
-      if (line[i] == '"' && (i == 0 || line[i - 1] != '\\')) quoted = !quoted;
+      const bool after_blank = i == 0 || line[i - 1] == ' ' || line[i - 1] == '\t';
+      if (quoted && line[i] == '\\') {
+        if (++i == line.size()) break;  // what follows is a character like any other
+      } else if (line[i] == '"') {
+        quoted = !quoted && (after_blank || line[i - 1] == '=');
+      }
       if (line[i] != '#') continue;
-      if (!quoted && (i == 0 || line[i - 1] == ' ' || line[i - 1] == '\t')) {
+      if (!quoted && after_blank) {
         line.resize(i);
         break;
       }

@@ -62,7 +62,7 @@ TEST(Bf16, LearnsAsFp32Does) {
   EXPECT_NE(half[0].at("loss"), wide[0].at("loss"));
   EXPECT_TRUE(std::abs(half[0].at("loss") - wide[0].at("loss")) <= 1.6e-2 * wide[0].at("loss"));
   const double first = mean_loss(wide, 0, 5), last = mean_loss(wide, 90, 100), half_last = mean_loss(half, 90, 100);
-  EXPECT_LT(last, 0.96 * first) << "the fp32 run did not learn";  // at larger steps the two part by chance
+  EXPECT_LT(last, 0.9 * first) << "the fp32 run did not learn";  // at larger steps the two part by chance
   EXPECT_TRUE(std::abs((first - half_last) - (first - last)) <= 0.15 * (first - last))
       << "from " << first << ": fp32 to " << last << ", bf16 to " << half_last;
   // the checkpoint is fp32 whatever was computed in

@@ -116,24 +116,26 @@ TEST_F(CudaAttention, TensorCores) {
 // Logits of some hundreds: the largest of a row decides, whichever tile it lies in; a NaN among the keys spoils its
 // head and no other.
 TEST_F(CudaAttention, TensorCoresWithLargeLogits) {
-  const std::int64_t tq = 20, tk = 150, width = 64;
-  const Tensor q = random({2, tq, width}, 1, DType::f32), k = random({2, tk, width}, 2, DType::f32);
-  for (std::int64_t i = 0; i < q.numel(); ++i) q.data<float>()[i] *= 30;
-  const Tensor v = random({2, tk, width}, 3, DType::bf16);
-  const auto run_with = [&](const Tensor& keys) {
-    return [&, keys](const auto& at, const std::vector<Tensor>& out) {
-      const Tensor qd = at(q.to(DType::bf16)), kd = at(keys.to(DType::bf16)), vd = at(v);
-      run<&Table::attention_fwd>(
-          {.q = by_head(qd, 1), .k = by_head(kd, 1), .v = by_head(vd, 1), .o = by_head(out[0], 1), .lse = out[1]});
+  for (const std::int64_t width : {32, 64}) {
+    const std::int64_t tq = 20, tk = 150;
+    const Tensor q = random({2, tq, width}, 1, DType::f32), k = random({2, tk, width}, 2, DType::f32);
+    for (std::int64_t i = 0; i < q.numel(); ++i) q.data<float>()[i] *= 30;
+    const Tensor v = random({2, tk, width}, 3, DType::bf16);
+    const auto run_with = [&](const Tensor& keys) {
+      return [&, keys](const auto& at, const std::vector<Tensor>& out) {
+        const Tensor qd = at(q.to(DType::bf16)), kd = at(keys.to(DType::bf16)), vd = at(v);
+        run<&Table::attention_fwd>(
+            {.q = by_head(qd, 1), .k = by_head(kd, 1), .v = by_head(vd, 1), .o = by_head(out[0], 1), .lse = out[1]});
+      };
     };
-  };
-  const Shape queries{2, tq, width};
-  compare_all(run_with(k), {{queries, DType::bf16, 64 * tk}, {{2, 1, tq}, DType::f32, 64 * tk}});
-  k.data<float>()[(tk + 140) * width + 3] = std::numeric_limits<float>::quiet_NaN();
-  const Tensor o = poisoned({queries, DType::bf16}, test::kGpu), lse = poisoned({{2, 1, tq}, DType::f32}, test::kGpu);
-  run_with(k)([](const Tensor& t) { return t.to(test::kGpu); }, {o, lse});
-  const Tensor got = o.to(Device{}).to(DType::f32);
-  for (std::int64_t i = 0; i < got.numel(); ++i) EXPECT_EQ(std::isnan(got.data<float>()[i]), i >= tq * width) << i;
+    const Shape queries{2, tq, width};
+    compare_all(run_with(k), {{queries, DType::bf16, 64 * tk}, {{2, 1, tq}, DType::f32, 64 * tk}});
+    k.data<float>()[(tk + 140) * width + 3] = std::numeric_limits<float>::quiet_NaN();
+    const Tensor o = poisoned({queries, DType::bf16}, test::kGpu), lse = poisoned({{2, 1, tq}, DType::f32}, test::kGpu);
+    run_with(k)([](const Tensor& t) { return t.to(test::kGpu); }, {o, lse});
+    const Tensor got = o.to(Device{}).to(DType::f32);
+    for (std::int64_t i = 0; i < got.numel(); ++i) EXPECT_EQ(std::isnan(got.data<float>()[i]), i >= tq * width) << i;
+  }
 }
 
 TEST_F(CudaAttention, DropoutDropsWhatTheCpuDrops) {
@@ -209,6 +211,15 @@ TEST_F(CudaAttention, NoQueriesLeaveKeysWithoutGradient) {
 TEST_F(CudaAttention, RefusesStridedWidths) {
   const Tensor x = random({1, 1, 8, 8}, 1, DType::f32).to(test::kGpu), lse = Tensor::empty({1, 1, 8}).to(test::kGpu);
   EXPECT_THROW(run<&Table::attention_fwd>({.q = x.transpose(2, 3), .k = x, .v = x, .o = x, .lse = lse}), Error);
+}
+
+// On every device: an order of logits that scale turns round is nobody's, and each would treat it its own way.
+TEST_F(CudaAttention, RefusesScalesThatAreNotPositive) {
+  for (const Device device : {Device{}, test::kGpu}) {
+    const Tensor x = random({1, 1, 8, 8}, 1, DType::f32).to(device), lse = Tensor::empty({1, 1, 8}).to(device);
+    for (const double scale : {0.0, -0.5, std::numeric_limits<double>::quiet_NaN()})
+      EXPECT_THROW(run<&Table::attention_fwd>({.q = x, .k = x, .v = x, .o = x, .lse = lse, .scale = scale}), Error);
+  }
 }
 
 }  // namespace

@@ -115,7 +115,7 @@ TEST(EmulatedFragments, PowersOfTwo) {
   EXPECT_TRUE(std::isnan(power_of_two(NAN)));
 }
 
-// Copies row `from` beside the work, and reads its first value before and after it has waited.
+// Copies row `from` beside the work, and reads its first value before and after it has waited for all but `kept`.
 template <int kept>
 void copy_a_row(const bf16* from, float* out) {
   SPN_SHARED(bf16, row, 16);
@@ -128,25 +128,53 @@ void copy_a_row(const bf16* from, float* out) {
   copies_wait<kept>();
   out[1] = load(row[0]);
   out[2] = load(row[15]);
+  copies_wait<0>();
+}
+
+void leave_a_copy(const bf16* from, float*) {
+  SPN_SHARED(bf16, row, 8);
+  copy_async(place_of(row), from, true);
+  copies_commit();
+}
+
+// Eight values at 16 bytes.
+struct alignas(16) Row {
+  bf16 v[8] = {bf16(3.0F), bf16(3.0F), bf16(3.0F), bf16(3.0F), bf16(3.0F), bf16(3.0F), bf16(3.0F), bf16(3.0F)};
+};
+
+std::vector<float> run_copies(void (*kernel)(const bf16*, float*), Order order) {
+  const Row from;
+  std::vector<float> out(3);
+  set_order(order);
+  launch(kernel, dim3(1), dim3(1), 0, stream(), &from.v[0], out.data());
+  set_order(Order::forward);
+  return out;
 }
 
 TEST(EmulatedFragments, CopiesArriveBetweenTheirBeginningAndTheirWait) {
-  alignas(16) const std::vector<bf16> from(8, bf16(3.0F));
-  const auto run = [&](auto kernel, Order order) {
-    set_order(order);
-    std::vector<float> out(3);
-    launch(kernel, dim3(1), dim3(1), 0, stream(), from.data(), out.data());
-    set_order(Order::forward);
-    return out;
-  };
-  const std::vector<float> late = run(copy_a_row<0>, Order::forward), early = run(copy_a_row<0>, Order::backward);
+  const std::vector<float> late = run_copies(copy_a_row<0>, Order::forward),
+                           early = run_copies(copy_a_row<0>, Order::backward);
   EXPECT_EQ(late, (std::vector<float>{7, 3, 0}));
   EXPECT_EQ(early, (std::vector<float>{3, 3, 0}));
   // one group may stay under way: the zeros
-  const std::vector<float> one = run(copy_a_row<1>, Order::forward);
+  const std::vector<float> one = run_copies(copy_a_row<1>, Order::forward);
   EXPECT_EQ(one[1], 3.0F);
   EXPECT_TRUE(std::isnan(one[2]));
-  EXPECT_EQ(run(copy_a_row<2>, Order::forward)[1], 7.0F);
+  EXPECT_EQ(run_copies(copy_a_row<2>, Order::forward)[1], 7.0F);
+  // by Philox: the copy of each thread may come early or late
+  const std::vector<float> any = run_copies(copy_a_row<0>, Order::shuffled);
+  EXPECT_TRUE(any[0] == 7 || any[0] == 3) << any[0];
+  EXPECT_EQ(any[1], 3.0F);
+  EXPECT_EQ(any[2], 0.0F);
+}
+
+TEST(EmulatedFragments, CopiesAreAwaited) {
+  try {
+    run_copies(leave_a_copy, Order::forward);
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("not awaited"), std::string::npos) << e.what();
+  }
 }
 
 void load_off_the_grid(float*) {

@@ -72,7 +72,7 @@ TEST_F(CudaLayerNorm, AddsABranch) {
       for (const bool gated : {false, true}) {
         const std::int64_t rows = n < 1000 ? 9 : 5;
         const Tensor x = random({rows, n}, 1, t.rows), branch = random({rows, n}, 5, t.rows),
-                     gate = gated ? random({n}, 6, t.parameters) : Tensor(), w = random({n}, 2, t.parameters, 0.5, 1.5),
+                     gate = gated ? random({n}, 6, t.rows) : Tensor(), w = random({n}, 2, t.parameters, 0.5, 1.5),
                      b = random({n}, 3, t.parameters);
         compare_all(
             [&](const auto& at, const std::vector<Tensor>& out) {
@@ -91,6 +91,12 @@ TEST_F(CudaLayerNorm, AddsABranch) {
              {{rows}, statistics(t.rows), 4},
              {{rows}, statistics(t.rows), 16},
              {{rows, n}, t.rows, 2}});
+        compare(
+            [&](const auto& at, const Tensor& sum) {
+              const Tensor xs = at(x), os = at(branch), gs = at(gate);
+              run<&Table::layer_norm_fwd>({.x = xs, .branch = os, .gate = gs, .sum = sum});
+            },
+            {rows, n}, t.rows, 2);
       }
 }
 
@@ -102,6 +108,7 @@ TEST_F(CudaLayerNorm, RefusesHalfABranch) {
                  Error);
     EXPECT_THROW(run<&Table::layer_norm_fwd>({.x = x, .w = w, .b = w, .y = y, .mean = s, .rstd = s, .gate = w}), Error);
     EXPECT_THROW(run<&Table::layer_norm_fwd>({.x = x, .w = w, .b = w, .y = y, .mean = s, .rstd = s, .sum = y}), Error);
+    EXPECT_THROW(run<&Table::layer_norm_fwd>({.x = x, .w = w, .b = w, .mean = s, .rstd = s}), Error);
   }
 }
 

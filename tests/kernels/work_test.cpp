@@ -27,6 +27,29 @@ TEST(Work, OfAConvolutionsPasses) {
   EXPECT_EQ(flops_of(ConvBwd{.conv = {1, 1}, .x = x, .w = w, .dy = y, .dw = w}), one);
 }
 
+TEST(Work, OfAttentionsGradientsThoseThatAreWanted) {
+  const Tensor q = Tensor::zeros({2, 3, 5, 4}), k = Tensor::zeros({2, 3, 7, 4}), lse = Tensor::zeros({2, 3, 5});
+  const double one = 2.0 * 2 * 3 * 5 * 7 * 4, queries = 4.0 * 120, keys = 4.0 * 168, sums = 4.0 * 30;
+  EXPECT_EQ(flops_of(AttentionFwd{.q = q, .k = k, .v = k, .o = q, .lse = lse}), 2 * one);
+  const AttentionBwd none{.q = q, .k = k, .v = k, .o = q, .lse = lse, .d_o = q};
+  AttentionBwd values = none, query = none, all = none;
+  values.dv = k;
+  query.dq = q;
+  all.dq = q, all.dk = k, all.dv = k;
+  EXPECT_EQ(flops_of(values), 2 * one);  // the logits and dv
+  EXPECT_EQ(flops_of(query), 3 * one);
+  EXPECT_EQ(flops_of(all), 5 * one);
+  EXPECT_EQ(bytes_of(all), 3 * queries + 4 * keys + sums);  // q, d_o, dq; k, v, dk, dv
+}
+
+TEST(Work, OfTheLossTheLogitsTwiceAndTheGradientsThatAreWanted) {
+  const Tensor x = Tensor::zeros({6, 4}), y = Tensor::zeros({10, 4});
+  const double one = 2.0 * 6 * 10 * 4;
+  EXPECT_EQ(flops_of(ContrastiveFwd{.x = x, .y = y}), one);
+  EXPECT_EQ(flops_of(ContrastiveBwd{.x = x, .y = y, .dx = x}), 2 * one);
+  EXPECT_EQ(flops_of(ContrastiveBwd{.x = x, .y = y, .dx = x, .dy = y}), 3 * one);
+}
+
 TEST(Work, WhatIsBroadcastIsReadOnce) {
   const Tensor x = Tensor::zeros({6, 5}), bias = Tensor::zeros({5}), y = Tensor::zeros({6, 5});
   EXPECT_EQ(bytes_of(Binary{.op = BinaryOp::add, .a = x, .b = bias.expand({6, 5}), .y = y}), 4.0 * (30 + 5 + 30));

@@ -130,6 +130,11 @@ TEST(Options, AHashWithinAValueIsNoComment) {
   EXPECT_EQ(c.steps, 3);
   EXPECT_EQ(c.note, "x#y");
   EXPECT_EQ(c.packs, (std::vector<std::string>{"a#b", "c # d"}));
+  std::ofstream(folder / "quotes.cfg") << "note = 5\" # of an inch\npack = \"x\\\\\" # a backslash\npack =\"#\"\n";
+  Table d;
+  d.parse({"--config", folder / "quotes.cfg"});
+  EXPECT_EQ(d.note, "5\"");
+  EXPECT_EQ(d.packs, (std::vector<std::string>{"x\\", "#"}));
   std::ofstream(folder / "two.cfg") << "note = \"a\" b\n";
   EXPECT_NE(message({"--config", folder / "two.cfg"}).find("expected one value"), std::string::npos);
 }

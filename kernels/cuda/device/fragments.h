@@ -3,34 +3,15 @@
 // for tests, they mean the same (tests/support/emulator/fragments_on_host.h).
 #pragma once
 
-#include "kernels/cuda/device/base.h"
-
-namespace spn::kernels::cuda {
-
-// 16 rows x 16 of depth, bf16; two values a register.
-struct FragmentA {
-  unsigned r[4];
-};
-// 16 of depth x 8 columns, bf16.
-struct FragmentB {
-  unsigned r[2];
-};
-// 16 rows x 8 columns, f32: v[i] is the value in row fragment_row(i) and column fragment_column(i).
-struct FragmentC {
-  float v[4];
-};
-__device__ inline int lane_of_warp() { return static_cast<int>(threadIdx.x) % kWarp; }
-__device__ inline int fragment_row(int i) { return lane_of_warp() / 4 + i / 2 * 8; }
-__device__ inline int fragment_column(int i) { return lane_of_warp() % 4 * 2 + i % 2; }
-
-}  // namespace spn::kernels::cuda
+#include "kernels/cuda/device/fragment_types.h"
 
 #ifdef __CUDACC__
 namespace spn::kernels::cuda {
 
 // c += a · b. The whole warp takes part, here and in all that follows.
 __device__ inline void multiply_add(FragmentC& c, const FragmentA& a, const FragmentB& b) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(c.v[0]), "+f"(c.v[1]), "+f"(c.v[2]), "+f"(c.v[3])
       : "r"(a.r[0]), "r"(a.r[1]), "r"(a.r[2]), "r"(a.r[3]), "r"(b.r[0]), "r"(b.r[1]));
 }

@@ -5,24 +5,28 @@
 
 namespace spn::kernels::cuda {
 
-// What is added to the rows before; branch null: nothing.
-template <class T, class W>
+// What is added to the rows before.
+template <class T>
 struct AddedBranch {
   const T* branch;
-  const W* gate;  // null: 1
+  const T* gate;  // null: 1
   T* sum;
 };
 
 // T: of the rows, W: of the parameters, L: how a row lies on threads (rows.h).
+// y null: the sum alone.
 template <class T, class W, class L, bool adds>
-__global__ void layer_norm_rows(const T* x, AddedBranch<T, W> added, const W* w, const W* b, T* y, compute_t<T>* mean,
+__global__ void layer_norm_rows(const T* x, AddedBranch<T> added, const W* w, const W* b, T* y, compute_t<T>* mean,
                                 compute_t<T>* rstd, std::int64_t rows, int n, compute_t<T> eps) {
   using C = compute_t<T>;
   constexpr int V = L::template width<T>;
   const C inv_n = C(1) / static_cast<C>(n);
   for (std::int64_t r = L::first(); r < rows; r += L::count()) {
     typename L::template Row<T> p(x + r * n, n);
-    if constexpr (adds) p.add(added.branch + r * n, added.gate, added.sum + r * n, n);
+    if constexpr (adds) {
+      p.add(added.branch + r * n, added.gate, added.sum + r * n, n);
+      if (y == nullptr) continue;
+    }
     C s = 0, ss = 0, rest = 0;
     L::template each<V>(n, [&](int k, int i) {
       C e[V];

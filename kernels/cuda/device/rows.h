@@ -111,8 +111,7 @@ struct Registers : G {
       for (int j = 0; j < width<T>; ++j) e[j] = load(v[k].v[j]);
     }
     // Becomes itself + gate · other, gate null: 1, and is written to `to`.
-    template <class W>
-    __device__ void add(const T* other, const W* gate, T* to, int n) {
+    __device__ void add(const T* other, const T* gate, T* to, int n) {
       const Row o(other, n);
       each<width<T>>(n, [&](int k, int i) {
         compute_t<T> mine[width<T>], theirs[width<T>], by[width<T>];
@@ -149,11 +148,10 @@ struct Streamed : G {
     const T* p;
     __device__ Row(const T* row, int) : p(row) {}
     __device__ void get(int, int i, compute_t<T> (&e)[1]) const { e[0] = load(p[i]); }
-    template <class W>
-    __device__ void add(const T* other, const W* gate, T* to, int n) {
+    __device__ void add(const T* other, const T* gate, T* to, int n) {
       each<1>(n, [&](int, int i) {
         const compute_t<T> theirs = load(other[i]);
-        to[i] = convert<T>(load(p[i]) + (gate != nullptr ? static_cast<compute_t<T>>(load(gate[i])) * theirs : theirs));
+        to[i] = convert<T>(load(p[i]) + (gate != nullptr ? load(gate[i]) * theirs : theirs));
       });
       p = to;  // each thread reads what it has written itself
     }

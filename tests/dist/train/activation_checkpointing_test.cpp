@@ -8,6 +8,7 @@
 #include "engine/train/grad_sync.h"
 #include "engine/train/losses.h"
 #include "tests/support/counting_comm.h"
+#include "tests/support/layer_scales.h"
 #include "tests/support/model_config.h"
 #include "tests/support/paths.h"
 #include "tests/support/tensors.h"
@@ -21,6 +22,7 @@ std::map<std::string, std::vector<float>> gradients(bool checkpointing, test::Co
   dist::Comm& world = test::world();
   const models::Config c = test::read_model_config(std::string(SPN_SOURCE_DIR) + "/tests/golden/st_align_small.cfg");
   models::StAlign model(c, 1);
+  test::raise_layer_scales(model);
   GradSync sync(model.registry().trainable(), world, 1 << 14);
   constexpr std::int64_t kGlobal = 8;
   const std::int64_t rows = kGlobal / world.size(), first = rows * world.rank();

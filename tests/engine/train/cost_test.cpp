@@ -6,6 +6,7 @@
 #include "engine/models/st_align.h"
 #include "engine/train/trainer.h"
 #include "kernels/table.h"
+#include "tests/support/layer_scales.h"
 #include "tests/support/model_config.h"
 #include "tests/support/paths.h"
 #include "tests/support/tensors.h"
@@ -110,10 +111,12 @@ TEST_P(CostOfTiny, IsWhatAStepHolds) {
 INSTANTIATE_TEST_SUITE_P(Checkpointing, CostOfTiny, testing::Bool());
 
 // Values and gradients of the whole model, bit for bit, dropout and batch statistics on.
-TEST(ActivationCheckpointing, ChangesNothingButMemory) {
+class ActivationCheckpointing : public testing::TestWithParam<DType> {};
+TEST_P(ActivationCheckpointing, ChangesNothingButMemory) {
   const models::Config c = config("tiny");
   const auto run = [&](bool checkpointing) {
     models::StAlign model(c, 1);
+    test::raise_layer_scales(model);
     models::Inputs in;
     in.spot_image = test::random({6, 3, 32, 32}, 1, DType::f32);
     in.niche_image = test::random({6, 3, 64, 64}, 2, DType::f32);
@@ -123,6 +126,7 @@ TEST(ActivationCheckpointing, ChangesNothingButMemory) {
     context.training = true;
     context.seed = 5;
     context.checkpoint_blocks = checkpointing;
+    context.compute = GetParam();
     const auto z = model.embed(in, context);
     const auto self = dist::make_self();
     const auto losses = contrastive_losses(model, {z.begin(), z.end()}, {}, {}, *self, 1);
@@ -138,6 +142,8 @@ TEST(ActivationCheckpointing, ChangesNothingButMemory) {
   ASSERT_EQ(plain.size(), checkpointed.size());
   for (const auto& [name, values] : plain) EXPECT_EQ(values, checkpointed.at(name)) << name;
 }
+INSTANTIATE_TEST_SUITE_P(Precisions, ActivationCheckpointing, testing::Values(DType::f32, DType::bf16),
+                         [](const auto& row) { return std::string(name_of(row.param)); });
 
 }  // namespace
 }  // namespace spn::train

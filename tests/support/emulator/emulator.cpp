@@ -139,6 +139,9 @@ class Block {
         t.scheduler = std::move(back);
         try {
           body();
+          // a device makes them some time later, when others may own this memory
+          check(t.begun.empty() && t.underway.empty(), "emulator", "thread {} leaves copies that it has not awaited",
+                t.number);
         } catch (const context::detail::forced_unwind&) {
           throw;  // a thread that never ran to its end goes with its block: not an error, and not ours to catch
         } catch (...) {
@@ -220,7 +223,7 @@ class Block {
 };
 
 Order g_order = Order::forward;
-std::int64_t g_launches = 0;
+std::int64_t g_launches = 0, g_copies = 0;
 Block* g_block = nullptr;
 bool g_recording = false;
 Recorded g_recorded;
@@ -252,6 +255,7 @@ std::size_t shared_limit() { return g_shared_limit; }
 void set_shared_limit(std::size_t bytes) { g_shared_limit = bytes; }
 void set_order(Order order) { g_order = order; }
 std::int64_t launches() { return g_launches; }
+std::int64_t copies_begun() { return g_copies; }
 
 const Dim3& thread_index() { return block().current().index; }
 const Dim3& block_index() { return block().at; }
@@ -276,6 +280,7 @@ const Slots& exchange(unsigned mask, const void* value, std::size_t bytes) {
 
 void begin_copy(void* to, const void* from, std::size_t bytes) {
   Thread& t = block().current();
+  ++g_copies;
   const AsyncCopy copy{to, from, bytes};
   const bool at_once =
       g_order == Order::backward ||

@@ -29,6 +29,8 @@ enum class Order { forward, backward, shuffled };
 void set_order(Order order);
 // Kernels launched since the start, to see that a test has run any.
 std::int64_t launches();
+// Likewise copies into shared memory beside arithmetic, to see that a kernel with them has run.
+std::int64_t copies_begun();
 // How often since the start the host waited for the device where a GPU makes it wait: copies with a side in host
 // memory, sync, collect, the beginning of a capture.
 std::int64_t host_waits();

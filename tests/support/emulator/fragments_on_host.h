@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "engine/core/dtype.h"
+#include "kernels/cuda/device/fragment_types.h"
 #include "tests/support/emulator/emulator.h"
 
 namespace spn::kernels::cuda {
