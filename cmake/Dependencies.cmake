@@ -57,7 +57,7 @@ if(SPN_HAVE_CUDA)
   if(SPN_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
     set(CMAKE_CUDA_COMPILER_LAUNCHER ${SPN_CCACHE})
   endif()
-  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # one runtime a process: NCCL and cuDNN bring the shared one
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # a file that the bundle need not hold
   enable_language(CUDA)
   if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc has it since 12.0
     set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")

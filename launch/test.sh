@@ -111,7 +111,7 @@ else
 fi
 
 say "Style"
-sources() { find engine kernels data launch tests -name '*.h' -o -name '*.cpp'; }
+sources() { find engine kernels data launch tests -name '*.h' -o -name '*.cpp' -o -name '*.cu'; }
 clang_format=$(command -v clang-format-14 || command -v clang-format || true)
 if [ -n "$clang_format" ]; then
   check format.log "clang-format" bash -c '"$0" --dry-run -Werror "$@"' "$clang_format" $(sources)

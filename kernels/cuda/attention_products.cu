@@ -1,5 +1,6 @@
-// Attention over long sequences (a ViT's 197 tokens) as products of the vendor's library, which run on tensor cores, with
-// the softmax or its gradient between them: as many samples or heads at a time as keep their weights near the L2 cache.
+// Attention over long sequences (a ViT's 197 tokens) as products of the vendor's library, which run on tensor cores,
+// with the softmax or its gradient between them: as many samples or heads at a time as keep their weights near the L2
+// cache.
 #include <algorithm>
 #include <array>
 
@@ -13,7 +14,7 @@ namespace {
 
 using i64 = std::int64_t;
 
-constexpr i64 kLong = 64;               // queries and keys from which the products fill their tiles
+constexpr i64 kLong = 64;                // queries and keys from which the products fill their tiles
 constexpr i64 kWeights = i64{64} << 20;  // bytes of logits and weights at once
 
 bool by_products(i64 tq, i64 tk, DType dtype, const DropoutKey& dropout, std::initializer_list<const View*> heads) {
@@ -57,7 +58,10 @@ struct Weights {
   i64 tq, tk, row;
   Device device;
   Weights(const View& q, const View& k)
-      : tq(q.dim(2)), tk(k.dim(2)), row((tk + 7) / 8 * 8), device(q.device) {}  // 16 bytes: what tensor cores want of rows
+      : tq(q.dim(2)),
+        tk(k.dim(2)),
+        row((tk + 7) / 8 * 8),
+        device(q.device) {}  // 16 bytes: what tensor cores want of rows
   i64 size() const { return tq * row; }
   template <class T>
   View view(T* p, i64 n, bool transposed = false) const {
@@ -147,8 +151,7 @@ bool attention_by_products(const AttentionFwd& a) {
 }
 
 bool attention_by_products(const AttentionBwd& a) {
-  if (!by_products(a.q.dim(2), a.k.dim(2), a.q.dtype, a.dropout,
-                   {&a.q, &a.k, &a.v, &a.d_o, &a.dq, &a.dk, &a.dv}))
+  if (!by_products(a.q.dim(2), a.k.dim(2), a.q.dtype, a.dropout, {&a.q, &a.k, &a.v, &a.d_o, &a.dq, &a.dk, &a.dv}))
     return false;
   if (a.q.dtype == DType::bf16)
     backward<bf16>(a);

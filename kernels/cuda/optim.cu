@@ -67,8 +67,8 @@ void update(const Items& items, const UpdateScalars* scalars, Dtype dtype_of_ite
 
 const UpdateScalars* scalars_of(const UpdateRates& u, double beta1, double beta2) {
   UpdateScalars* s = scratch_of<UpdateScalars>(Scratch::kernel, 1);
-  launch(read_rates, dim3(1), dim3(1), 0, stream(), u.rates.ptr<double>(), u.updates.ptr<double>(), u.squares.ptr<double>(),
-         u.max_norm, beta1, beta2, s);
+  launch(read_rates, dim3(1), dim3(1), 0, stream(), u.rates.ptr<double>(), u.updates.ptr<double>(),
+         u.squares.ptr<double>(), u.max_norm, beta1, beta2, s);
   return s;
 }
 

@@ -177,14 +177,14 @@ void release(void* p, std::size_t) noexcept { gpu().pools.give(p); }
 
 void transfer(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
-  if (gpu().capturing)  // a host address would be refused here, and must be: a replay would read it again
-    return expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, gpu().stream), "transfer");
   cudaPointerAttributes a{}, b{};
   expect(cudaPointerGetAttributes(&a, to), "transfer");
   expect(cudaPointerGetAttributes(&b, from), "transfer");
+  const bool inside = a.type == cudaMemoryTypeDevice && b.type == cudaMemoryTypeDevice;
+  // a replay would read or write the host's side again; where a GPU reaches pageable memory, CUDA lets that pass
+  check(inside || !gpu().capturing, "transfer", "a captured step copies to or from host memory");
   expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, gpu().stream), "transfer");
-  // host memory is the caller's again when this returns
-  if (a.type != cudaMemoryTypeDevice || b.type != cudaMemoryTypeDevice) sync();
+  if (!inside) sync();  // host memory is the caller's again when this returns
 }
 
 void upload(void* to, const void* from, std::size_t bytes) {

@@ -33,19 +33,32 @@ std::string device_memory() {
   return fmt::format("{} of the device's {} bytes are free", free, total);
 }
 
+namespace {
+
+[[noreturn]] void no_room(const char* where) {
+  throw OutOfMemory(where, fmt::format("the GPU, or the host's page-locked memory, has no room: {}; use a smaller "
+                                       "--micro-batch, --activation-checkpointing, --residency disk, or more ranks",
+                                       device_memory()));
+}
+
+}  // namespace
+
 void fail_cuda(cudaError_t status, const char* where) {
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();  // it is said here, and does not stay behind
-    throw OutOfMemory(where, fmt::format("the GPU, or the host's page-locked memory, has no room: {}; use a smaller "
-                                         "--micro-batch, --activation-checkpointing, --residency disk, or more ranks",
-                                         device_memory()));
+    no_room(where);
   }
   fail(where, "CUDA: {} ({}); {}", cudaGetErrorString(status), cudaGetErrorName(status), remedy(status));
 }
 void fail_cublas(cublasStatus_t status, const char* where) {
   fail(where, "cuBLASLt: {}", cublasLtGetStatusString(status));
 }
+bool is_out_of_memory(cudnnStatus_t status) {
+  return status == CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED ||
+         status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED;
+}
 void fail_cudnn(cudnnStatus_t status, const char* where) {
+  if (is_out_of_memory(status)) no_room(where);
   char more[512] = "";
   cudnnGetLastErrorString(more, sizeof more);
   fail(where, "cuDNN: {} {}", cudnnGetErrorString(status), more);

@@ -71,21 +71,22 @@ def kernel_filter(help_text):
 
 
 class Budget:
-    """Shares of the time: a part gets its own limit, and no more than what is left; `reserve` seconds stay for what
-    comes after the parts that do not say otherwise."""
+    """Shares of the time: a part gets its own limit, and no more than what is left; of nine minutes `reserve` seconds
+    stay for what comes after the parts that do not say otherwise. More minutes stretch the limits, fewer do not shorten
+    them: a part takes the time that it takes."""
 
     def __init__(self, seconds, now, reserve=0):
-        self.now, self.reserve, self.scale = now, reserve, seconds / 540
+        self.now, self.reserve, self.scale = now, reserve * seconds / 540, max(1, seconds / 540)
         self.end = now() + seconds
 
     def left(self):
         return self.end - self.now()
 
     def share(self, limit, may_use_reserve):
-        """Seconds for a part that should take `limit` of nine minutes; 0 when it is not worth beginning."""
-        left = self.left() - (0 if may_use_reserve else self.reserve * self.scale)
+        """Seconds for a part that should take `limit` of nine minutes; 0 when less than half of them are left."""
+        left = self.left() - (0 if may_use_reserve else self.reserve)
         seconds = min(limit * self.scale, left)
-        return seconds if seconds >= min(5, limit * self.scale) * 0.9 else 0
+        return seconds if seconds >= limit * self.scale / 2 else 0
 
 
 # (row, work, unit, floor, higher is better, at least, aim). Targets: ("ratio", x) over PyTorch, ("value", x),
@@ -102,6 +103,7 @@ TARGETS = {
 }
 KERNELS = ("layer_norm_fwd", "layer_norm_bwd", "attention_fwd", "attention_bwd", "attention_long", "image_embed",
            "batch_norm_apply", "adamw", "adamw_copy")
+FIGURE_PARTS = ("loss", "step32", "vit", "step224", "kernels", "profile", "torch")
 KERNEL = ("GB/s", "copy", True, [("of_copy", 0.75)], [("of_copy", 0.90)])
 
 

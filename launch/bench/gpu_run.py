@@ -36,7 +36,8 @@ class Runner:
         self.slides = str(Path(slides).resolve()) if slides else None
         self.spotniche = str(self.bin / "spotniche")
         # what the benchmarks need stays theirs, however slow the tests are
-        self.budget = report.Budget(60 * args.minutes, time.monotonic, reserve=0 if args.small else 280)
+        measures = not args.only or any(part.split(":")[0] in report.FIGURE_PARTS for part in args.only)
+        self.budget = report.Budget(60 * args.minutes, time.monotonic, 280 if measures and not args.small else 0)
         self.parts, self.figures, self.machine, self.made, self.torch = [], [], {}, {}, None
         self.earlier, self.goes_on = None, False  # gpu-check.json of a call before this one
         self.env = dict(os.environ, SPN_REQUIRE_CUDA="1" if self.cuda else "")

@@ -27,4 +27,10 @@ cudnnHandle_t cudnn() {
   return handle;
 }
 
+bool device_is_well() {
+  if (capturing() || cudaStreamSynchronize(stream()) != cudaSuccess) return false;
+  cudaGetLastError();  // a launch that was refused is no error of the next one
+  return true;
+}
+
 }  // namespace spn::kernels::cuda

@@ -11,6 +11,10 @@ namespace spn::kernels::cuda {
 cublasLtHandle_t cublas();
 cudnnHandle_t cudnn();
 
+// After a library could not launch something: waits for the device, and says whether it is sound, so that nothing was
+// done and another algorithm may try. While a step is captured nobody can wait: no.
+bool device_is_well();
+
 // Owns a library's descriptor: destroy is called unless it is null; what it returns is not looked at.
 template <class T, auto destroy>
 struct Destroy {

@@ -106,7 +106,8 @@ class Time(unittest.TestCase):
         budget = report.Budget(540, lambda: now[0], reserve=280)
         self.assertEqual(budget.share(120, False), 120)
         now[0] = 215
-        self.assertEqual(budget.share(120, False), 45)
+        self.assertEqual(budget.share(90, False), 45)
+        self.assertEqual(budget.share(91, False), 0)  # it would be cut, and a part that is cut has failed
         self.assertEqual(budget.share(90, True), 90)
         now[0] = 265
         self.assertEqual(budget.share(50, False), 0)
@@ -114,6 +115,11 @@ class Time(unittest.TestCase):
         now[0] = 537
         self.assertEqual(budget.share(90, True), 0)
         self.assertEqual(report.Budget(1080, lambda: 0.0, reserve=280).share(120, False), 240)
+
+    def test_fewer_minutes_shorten_no_limit(self):
+        self.assertEqual(report.Budget(270, lambda: 0.0).share(120, False), 120)
+        self.assertEqual(report.Budget(270, lambda: 0.0, reserve=280).share(120, False), 120)
+        self.assertEqual(report.Budget(180, lambda: 0.0, reserve=280).share(120, False), 180 - 280 / 3)
 
 
 class Figures(unittest.TestCase):
