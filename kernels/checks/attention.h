@@ -16,8 +16,8 @@ inline void sides(const View& q, const View& k, const View& v, const View& o, co
   check(q.dim(0) == k.dim(0) && q.dim(1) == k.dim(1) && q.dim(3) == k.dim(3), "attention",
         "expected q and k of the same samples, heads and width, got {} and {}", q.shape.str(), k.shape.str());
   check(k.dim(2) > 0 || q.numel() == 0, "attention", "expected at least one key, got k {}", k.shape.str());
-  check(lse.ndim() == 3 && lse.dim(2) == q.dim(2) && lse.is_contiguous(), "attention",
-        "expected a contiguous lse [B,H,Tq], got {}", lse.shape.str());
+  check(lse.shape == Shape{q.dim(0), q.dim(1), q.dim(2)} && lse.is_contiguous(), "attention",
+        "expected a contiguous lse [{},{},{}], got {}", q.dim(0), q.dim(1), q.dim(2), lse.shape.str());
   check(scale > 0, "attention", "expected a scale above 0, got {}", scale);
 }
 inline void rows(std::initializer_list<const View*> views) {
@@ -38,6 +38,7 @@ inline void check_attention(const AttentionFwd& a) {
 }
 inline void check_attention(const AttentionBwd& a) {
   attention_checks::sides(a.q, a.k, a.v, a.o, a.lse, a.scale);
+  check(a.d_o || a.q.numel() == 0, "attention", "expected the gradient of o");
   attention_checks::gradient(a.d_o, a.o);
   attention_checks::gradient(a.dq, a.q);
   attention_checks::gradient(a.dk, a.k);

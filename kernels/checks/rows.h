@@ -45,6 +45,8 @@ inline void check_added_branch(const LayerNormFwd& a) {
   check(a.x.numel() == 0 || (!a.branch == !a.sum && (a.branch || !a.gate)), "layer_norm",
         "expected a branch and its sum, or neither and no gate, got {}", a.branch ? "no sum" : "no branch");
   check(a.x.numel() == 0 || a.y || a.sum, "layer_norm", "expected y, a sum or both, got neither");
+  check(a.x.numel() == 0 || !a.y || (a.w && a.b && a.mean && a.rstd), "layer_norm",
+        "expected w, b, mean and rstd where y is wanted");
   check_layer_norm(a.x, {&a.branch, &a.sum}, {&a.gate});
 }
 // f(element of the rows, element of the parameters): parameters are of the rows' dtype, or f32 beside bf16 rows.

@@ -50,7 +50,9 @@ void fail_cuda(cudaError_t status, const char* where) {
   }
   fail(where, "CUDA: {} ({}); {}", cudaGetErrorString(status), cudaGetErrorName(status), remedy(status));
 }
+bool is_out_of_memory(cublasStatus_t status) { return status == CUBLAS_STATUS_ALLOC_FAILED; }
 void fail_cublas(cublasStatus_t status, const char* where) {
+  if (is_out_of_memory(status)) no_room(where);
   fail(where, "cuBLASLt: {}", cublasLtGetStatusString(status));
 }
 bool is_out_of_memory(cudnnStatus_t status) {

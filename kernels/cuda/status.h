@@ -15,6 +15,7 @@ std::string device_memory();
 [[noreturn]] void fail_cuda(cudaError_t status, const char* where);
 [[noreturn]] void fail_cublas(cublasStatus_t status, const char* where);
 [[noreturn]] void fail_cudnn(cudnnStatus_t status, const char* where);
+bool is_out_of_memory(cublasStatus_t status);
 bool is_out_of_memory(cudnnStatus_t status);
 
 inline void expect(cudaError_t status, const char* where) {

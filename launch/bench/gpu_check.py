@@ -95,7 +95,7 @@ class Check(Figures):
                                          seconds)
             findings = report.sanitizer_findings(text)
             passed, failed, skipped, problem = report.count_tests(text, cut)
-            if "Device not supported" in text:  # of a sandbox that hides the GPU's debugging interface
+            if passed == 0 and report.sanitizer_is_blind(text):
                 raise Skip(f"compute-sanitizer cannot look at this GPU here; see logs/{tool}.log")
             if findings:
                 raise Failed(f"{findings[0]} ({len(findings)} in all); see logs/{tool}.log")

@@ -61,6 +61,11 @@ def sanitizer_findings(text):
                                          r"Uninitialized|Barrier error|Unused)", s)]
 
 
+def sanitizer_is_blind(text):
+    """Whether compute-sanitizer says that it cannot look at this GPU: a sandbox hides the interface for debuggers."""
+    return any(line.startswith("=========") and "Device not supported" in line for line in text.splitlines())
+
+
 def kernel_filter(help_text):
     """Arguments by which compute-sanitizer, whose --help this is, looks at kernels of ours alone: `spn` is in their names,
     mangled or not, and in no library's. Empty where it has no such option."""
@@ -103,8 +108,13 @@ TARGETS = {
 }
 KERNELS = ("layer_norm_fwd", "layer_norm_bwd", "attention_fwd", "attention_bwd", "attention_long", "image_embed",
            "batch_norm_apply", "adamw", "adamw_copy")
-FIGURE_PARTS = ("loss", "step32", "vit", "step224", "kernels", "profile", "torch")
+MEASURED = ("loss", "step32", "vit", "step224", "kernels")  # parts that give figures
 KERNEL = ("GB/s", "copy", True, [("of_copy", 0.75)], [("of_copy", 0.90)])
+
+
+def measures(only):
+    """Whether these parts (all, when nobody picks) give figures, or profiles of them."""
+    return not only or any(part.split(":")[0] in (*MEASURED, "profile", "torch") for part in only)
 
 
 def target_of(row):

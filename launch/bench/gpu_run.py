@@ -15,9 +15,6 @@ import gpu_report as report  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]  # of the sources, or of the bundle's src
 
 
-MEASURED = ("loss", "step32", "vit", "step224", "kernels")
-
-
 class Skip(Exception):
     pass
 
@@ -36,8 +33,8 @@ class Runner:
         self.slides = str(Path(slides).resolve()) if slides else None
         self.spotniche = str(self.bin / "spotniche")
         # what the benchmarks need stays theirs, however slow the tests are
-        measures = not args.only or any(part.split(":")[0] in report.FIGURE_PARTS for part in args.only)
-        self.budget = report.Budget(60 * args.minutes, time.monotonic, 280 if measures and not args.small else 0)
+        reserve = 280 if report.measures(args.only) and not args.small else 0
+        self.budget = report.Budget(60 * args.minutes, time.monotonic, reserve)
         self.parts, self.figures, self.machine, self.made, self.torch = [], [], {}, {}, None
         self.earlier, self.goes_on = None, False  # gpu-check.json of a call before this one
         self.env = dict(os.environ, SPN_REQUIRE_CUDA="1" if self.cuda else "")
@@ -80,7 +77,7 @@ class Runner:
         only = self.a.only
         if not only or name == "ladders" or name in only or set(name.split(":")) & set(only):
             return True
-        return "torch" in only and name in MEASURED  # PyTorch's figures stand beside ours of the same call
+        return "torch" in only and name in report.MEASURED  # PyTorch's figures stand beside ours of the same call
 
     def part(self, name, limit, body, reserve=False):
         if not self.wanted(name):

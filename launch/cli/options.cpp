@@ -61,18 +61,23 @@ T parse_number(const std::string& name, const std::string& text, const char* wha
 }
 
 // Boost takes any # for the beginning of a comment; here one begins a line or follows a blank, outside quotes, which
-// open where a word begins and hold \" and \\. Others go by it as a character that no file holds.
+// open where a word begins and hold \" and \\ (as std::quoted has it). Others go by it as a character that no file
+// holds.
 constexpr char kHash = '\x01';
 std::stringstream without_comments(std::istream& in) {
   std::stringstream out;
   for (std::string line; std::getline(in, line); out << line << '\n') {
-    bool quoted = false;
+    const std::size_t value = line.find('=') + 1;  // 0: there is none
+    bool quoted = false, closed = false;           // closed: just before
     for (std::size_t i = 0; i < line.size(); ++i) {
       const bool after_blank = i == 0 || line[i - 1] == ' ' || line[i - 1] == '\t';
+      const bool begins = after_blank || i == value || closed;
+      closed = false;
       if (quoted && line[i] == '\\') {
         if (++i == line.size()) break;  // what follows is a character like any other
       } else if (line[i] == '"') {
-        quoted = !quoted && (after_blank || line[i - 1] == '=');
+        closed = quoted;
+        quoted = !quoted && begins;
       }
       if (line[i] != '#') continue;
       if (!quoted && after_blank) {
@@ -149,11 +154,12 @@ struct Options::Impl {
   }
 
   // Values of a list: apart by blanks, in quotes where they hold some. `name =` is the empty list.
-  static std::vector<std::string> split(const std::vector<std::string>& lines) {
+  static std::vector<std::string> split(const std::vector<std::string>& lines, const std::string& path) {
     std::vector<std::string> out;
     for (const std::string& line : lines) {
       std::istringstream in(line);
-      for (std::string value; in >> std::quoted(value);) out.push_back(value);
+      for (std::string value; in >> std::ws && !in.eof(); out.push_back(value))
+        if (!(in >> std::quoted(value))) fail_usage("options", "{}: expected a \" at the end of {}", path, line);
     }
     return out;
   }
@@ -179,7 +185,7 @@ struct Options::Impl {
         if (e != nullptr && !e->is_list && values.size() > 1)
           fail_usage("options", "{} gives {} {} times; keep one line", path, name, values.size());
         const bool quoted = values.size() == 1 && values[0].starts_with('"');
-        if (e != nullptr && (e->is_list || quoted)) values = split(values);
+        if (e != nullptr && (e->is_list || quoted)) values = split(values, path);
         if (e != nullptr && !e->is_list && values.size() != 1)
           fail_usage("options", "{}: {}: expected one value, got {}", path, name, values.size());
         take(name, values, "in " + path);

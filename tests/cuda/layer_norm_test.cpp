@@ -97,6 +97,24 @@ TEST_F(CudaLayerNorm, AddsABranch) {
               run<&Table::layer_norm_fwd>({.x = xs, .branch = os, .gate = gs, .sum = sum});
             },
             {rows, n}, t.rows, 2);
+        // the same bits beside a norm and alone, also where the norm's w keeps rows from registers
+        const auto sum_with = [&](const Tensor& weight) {
+          const auto on = [](const Tensor& v) { return v ? v.to(test::kGpu) : v; };
+          const Tensor sum = poisoned({{rows, n}, t.rows}, test::kGpu), xs = on(x), os = on(branch), gs = on(gate);
+          LayerNormFwd call{.x = xs, .branch = os, .gate = gs, .sum = sum};
+          const Tensor many = on(weight), shift = on(b), y = poisoned({{rows, n}, t.rows}, test::kGpu),
+                       mean = poisoned({{rows}, statistics(t.rows)}, test::kGpu),
+                       rstd = poisoned({{rows}, statistics(t.rows)}, test::kGpu);
+          if (weight) {
+            call.w = many.narrow(0, many.numel() - n, n);
+            call.b = shift, call.y = y, call.mean = mean, call.rstd = rstd;
+          }
+          run<&Table::layer_norm_fwd>(call);
+          return sum.to(Device{});
+        };
+        const Tensor alone = sum_with({});
+        EXPECT_TRUE(test::close(sum_with(w), alone, {0, 0})) << n;
+        EXPECT_TRUE(test::close(sum_with(random({n + 1}, 2, t.parameters)), alone, {0, 0})) << n;
       }
 }
 

@@ -111,14 +111,19 @@ Ran train(const How& how) {
   return ran;
 }
 
-// Relative L2 distance of all values.
-double distance(const std::vector<std::vector<double>>& a, const std::vector<std::vector<double>>& b) {
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  double d = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) d += std::pow(a[i] - b[i], 2);
+  return std::sqrt(d);
+}
+
+// Of all values, relative L2.
+double distance(const Ran& a, const Ran& b) {
   double d = 0, n = 0;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    for (std::size_t k = 0; k < a[i].size(); ++k) {
-      d += std::pow(a[i][k] - b[i][k], 2);
-      n += std::pow(b[i][k], 2);
-    }
+  for (std::size_t i = 0; i < a.weights.size(); ++i) {
+    d += std::pow(distance(a.weights[i], b.weights[i]), 2);
+    n += std::pow(distance(b.weights[i], std::vector<double>(b.weights[i].size())), 2);
+  }
   return std::sqrt(d / n);
 }
 
@@ -126,7 +131,7 @@ void expect_near(const Ran& got, const Ran& want, double loss, double weights) {
   for (std::size_t s = 0; s < want.losses.size(); ++s)
     EXPECT_TRUE(std::abs(got.losses[s] - want.losses[s]) <= loss * std::abs(want.losses[s]))
         << "step " << s << ": " << got.losses[s] << " against " << want.losses[s];
-  EXPECT_TRUE(distance(got.weights, want.weights) <= weights) << distance(got.weights, want.weights);
+  EXPECT_TRUE(distance(got, want) <= weights) << distance(got, want);
 }
 
 class CudaTrain : public test::Twin {};
@@ -291,12 +296,13 @@ TEST_F(CudaTrain, TheLoopIsAStepAheadAndLosesNothing) {
   equal(parts.model, whole.model);
   equal(parts.ema, whole.ema);
   equal(parts.optimizer, whole.optimizer);
-  std::vector<std::vector<double>> on_cpu, on_gpu;
-  for (const auto& [name, average] : cpu.ema) {
-    on_cpu.push_back(average.to_vector<double>());
-    on_gpu.push_back(whole.ema.at(name).to_vector<double>());
+  ASSERT_EQ(cpu.ema.size(), whole.ema.size());
+  for (const auto& [name, average] : cpu.ema) {  // a step moves a weight by 1e-3, whose sign rounding may turn
+    const std::vector<double> want = average.to_vector<double>(), got = whole.ema.at(name).to_vector<double>(),
+                              none(want.size());
+    const double size = distance(want, none), off = distance(got, want);
+    EXPECT_TRUE(off <= 1e-3 * size + 1e-3 * std::sqrt(static_cast<double>(want.size()))) << name << ": " << off;
   }
-  EXPECT_TRUE(distance(on_gpu, on_cpu) <= 1e-3) << distance(on_gpu, on_cpu);
 }
 
 // Whatever ends the run, the steps queued before it have their lines, and the first error is the one that is told.

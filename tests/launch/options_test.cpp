@@ -56,6 +56,13 @@ std::string message(const std::vector<std::string>& args) {
 TEST(Options, LaterWins) {
   const test::TempFolder folder;
   std::ofstream(folder / "one.cfg") << "steps = 20\nlr = 0.25 # a comment\nflips = off\npack = x.h5\npack = y.h5\n";
+  std::ofstream(folder / "more.cfg") << "note = a=\"1 # one\npack = \"a\"\"b # c\" # d\n";
+  Table e;
+  e.parse({"--config", folder / "more.cfg"});
+  EXPECT_EQ(e.note, "a=\"1");
+  EXPECT_EQ(e.packs, (std::vector<std::string>{"a", "b # c"}));
+  std::ofstream(folder / "open.cfg") << "pack = a.h5 \"b.h5 c.h5\n";
+  EXPECT_NE(message({"--config", folder / "open.cfg"}).find("expected a \" at the end of"), std::string::npos);
   std::ofstream(folder / "two.cfg") << "steps = 30\n";
   Table r;
   EXPECT_TRUE(r.parse({"--lr", "0.125", "--config", folder / "one.cfg", "--config", folder / "two.cfg"}));

@@ -110,7 +110,8 @@ struct Registers : G {
 #pragma unroll
       for (int j = 0; j < width<T>; ++j) e[j] = load(v[k].v[j]);
     }
-    // Becomes itself + gate · other, gate null: 1, and is written to `to`.
+    // Becomes itself + gate · other, gate null: 1, and is written to `to`. By an fma that is said, so that rows in
+    // registers and streamed ones have the same bits.
     __device__ void add(const T* other, const T* gate, T* to, int n) {
       const Row o(other, n);
       each<width<T>>(n, [&](int k, int i) {
@@ -120,7 +121,7 @@ struct Registers : G {
         if (gate != nullptr) load_some<width<T>>(gate + i, by);
 #pragma unroll
         for (int j = 0; j < width<T>; ++j)
-          v[k].v[j] = convert<T>(mine[j] + (gate != nullptr ? by[j] * theirs[j] : theirs[j]));
+          v[k].v[j] = convert<T>(gate != nullptr ? std::fma(by[j], theirs[j], mine[j]) : mine[j] + theirs[j]);
         *reinterpret_cast<Part*>(to + i) = v[k];
       });
     }
@@ -151,7 +152,7 @@ struct Streamed : G {
     __device__ void add(const T* other, const T* gate, T* to, int n) {
       each<1>(n, [&](int, int i) {
         const compute_t<T> theirs = load(other[i]);
-        to[i] = convert<T>(load(p[i]) + (gate != nullptr ? load(gate[i]) * theirs : theirs));
+        to[i] = convert<T>(gate != nullptr ? std::fma(load(gate[i]), theirs, load(p[i])) : load(p[i]) + theirs);
       });
       p = to;  // each thread reads what it has written itself
     }

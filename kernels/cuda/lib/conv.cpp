@@ -161,10 +161,13 @@ bool convolve(const Convolution& p, Pass pass, Order order, void* x, void* w, vo
     cudnnStatus_t status = cudnnSetConvolutionMathType(plan.convolution.get(), c.math);
     if (status == CUDNN_STATUS_SUCCESS) status = call(plan, c, f, pass, x, w, y);
     if (status == CUDNN_STATUS_SUCCESS) return true;
-    if (CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_EXECUTION_FAILED && !device_is_well()) fail_cudnn(status, "conv");
-    if (is_out_of_memory(status)) fail_cudnn(status, "conv");  // and no word on the algorithm
-    log::debug("conv: {} [{},{},{},{}] by {} filters {}x{}: algorithm {} was refused ({})", name_of(p.dtype), p.n, p.c,
-               p.h, p.w, p.out, p.kh, p.kw, c.algorithm, cudnnGetErrorString(status));
+    if (is_out_of_memory(status)) fail_cudnn(status, "conv");  // no word on the algorithm
+    const bool failed = CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_EXECUTION_FAILED;
+    if (failed && !only_refused("conv")) fail_cudnn(status, "conv");
+    log::write(
+        failed ? log::Level::warn : log::Level::debug,
+        fmt::format("conv: {} [{},{},{},{}] by {} filters {}x{}: algorithm {} was refused ({})", name_of(p.dtype), p.n,
+                    p.c, p.h, p.w, p.out, p.kh, p.kw, c.algorithm, cudnnGetErrorString(status)));
     return false;
   };
   if (!plan.tuned && order == Order::fixed && may_tune()) {

@@ -64,9 +64,10 @@ Layout layout(DType t, std::int64_t rows, std::int64_t cols, const Matrix& m, st
 }
 
 // The heuristics take the alignment of biases and sums from an address, which they do not read: one as aligned as all
-// pointers of p are.
-const void* as_aligned(const Product& p) {
-  return static_cast<const std::byte*>(scratch(Scratch::gemm, kWorkspace)) + (p.alignment < 16 ? p.alignment : 0);
+// pointers of p are, and as its own values.
+const void* as_aligned(const Product& p, DType values) {
+  const auto bytes = std::max(static_cast<std::size_t>(p.alignment), size_of(values));
+  return static_cast<const std::byte*>(scratch(Scratch::gemm, kWorkspace)) + (bytes < 16 ? bytes : 0);
 }
 
 Plan make_plan(const Product& p) {
@@ -83,14 +84,14 @@ Plan make_plan(const Product& p) {
   if (p.sums) {
     set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BGRADB);
     set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.out));
-    set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, as_aligned(p));
+    set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, as_aligned(p, p.out));
   }
   if (p.biased || p.relu) {
     set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE,
         p.biased ? (p.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS) : CUBLASLT_EPILOGUE_RELU);
     if (p.biased) {
       set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.bias));
-      set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, as_aligned(p));
+      set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, as_aligned(p, p.bias));
     }
   }
   plan.a = layout(p.in, p.m, p.k, p.a, p.batch);
@@ -145,8 +146,12 @@ bool multiply(const Product& p, const ProductMemory& at) {
         plan.a.get(), wide ? static_cast<const void*>(&keep64) : &keep, at.c, plan.c.get(), at.c, plan.c.get(),
         &algorithm, scratch(Scratch::gemm, kWorkspace), kWorkspace, stream());
     if (status == CUBLAS_STATUS_SUCCESS) return true;
-    if (status == CUBLAS_STATUS_EXECUTION_FAILED && !device_is_well()) fail_cublas(status, "gemm");
-    log::debug("gemm: {}: refused ({})", description(p), cublasLtGetStatusString(status));
+    if (is_out_of_memory(status)) fail_cublas(status, "gemm");  // no word on the algorithm
+    const bool failed = status == CUBLAS_STATUS_EXECUTION_FAILED;
+    // what adds to its result may have begun to
+    if (failed && (p.accumulate || !only_refused("gemm"))) fail_cublas(status, "gemm");
+    log::write(failed ? log::Level::warn : log::Level::debug,
+               fmt::format("gemm: {}: refused ({})", description(p), cublasLtGetStatusString(status)));
     return false;
   };
   // what adds to its result cannot be done more than once

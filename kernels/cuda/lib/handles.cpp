@@ -27,9 +27,11 @@ cudnnHandle_t cudnn() {
   return handle;
 }
 
-bool device_is_well() {
-  if (capturing() || cudaStreamSynchronize(stream()) != cudaSuccess) return false;
-  cudaGetLastError();  // a launch that was refused is no error of the next one
+bool only_refused(const char* where) {
+  if (capturing()) return false;
+  expect(cudaStreamSynchronize(stream()), where);
+  const cudaError_t last = cudaGetLastError();  // where the library shares our runtime; no error of the next launch
+  if (last == cudaErrorMemoryAllocation) fail_cuda(last, where);
   return true;
 }
 

@@ -11,9 +11,9 @@ namespace spn::kernels::cuda {
 cublasLtHandle_t cublas();
 cudnnHandle_t cudnn();
 
-// After a library could not launch something: waits for the device, and says whether it is sound, so that nothing was
-// done and another algorithm may try. While a step is captured nobody can wait: no.
-bool device_is_well();
+// After a library could not launch something: waits for the device. True when that is sound, so that another algorithm
+// may try; throws the device's own error, or that it has no memory. While a step is captured nobody can wait: false.
+bool only_refused(const char* where);
 
 // Owns a library's descriptor: destroy is called unless it is null; what it returns is not looked at.
 template <class T, auto destroy>

@@ -73,6 +73,8 @@ class Tests(unittest.TestCase):
         self.assertEqual(report.sanitizer_findings(clean), [])
         self.assertEqual(report.sanitizer_findings("========= Invalid __global__ read of size 4 bytes\n=========     at x\n"),
                          ["Invalid __global__ read of size 4 bytes"])
+        self.assertTrue(report.sanitizer_is_blind("========= Error: Device not supported. Please refer to the manual\n"))
+        self.assertFalse(report.sanitizer_is_blind("Device not supported, says a test\n" + clean))
         self.assertEqual(len(report.sanitizer_findings("========= Error: Race reported between Write access\n")), 1)
 
 
@@ -115,6 +117,12 @@ class Time(unittest.TestCase):
         now[0] = 537
         self.assertEqual(budget.share(90, True), 0)
         self.assertEqual(report.Budget(1080, lambda: 0.0, reserve=280).share(120, False), 240)
+
+    def test_only_figures_need_a_reserve(self):
+        for only in (None, [], ["torch"], ["ranks", "vit"], ["profile:step32"]):
+            self.assertTrue(report.measures(only), only)
+        for only in (["ranks"], ["tests", "memcheck"]):
+            self.assertFalse(report.measures(only), only)
 
     def test_fewer_minutes_shorten_no_limit(self):
         self.assertEqual(report.Budget(270, lambda: 0.0).share(120, False), 120)
