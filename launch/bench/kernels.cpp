@@ -18,7 +18,6 @@ namespace {
 using kernels::Ladder;
 using kernels::Operand;
 using kernels::Rung;
-using kernels::Table;
 
 // On the CPU.
 Tensor host_values(const Operand& o, std::uint64_t stream) {

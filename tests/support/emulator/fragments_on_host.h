@@ -65,10 +65,13 @@ inline SharedPlace place_of(const bf16* shared) { return {shared}; }
 template <bool transposed>
 void load_tiles(SharedPlace row, unsigned (&r)[4]) {
   check(reinterpret_cast<std::uintptr_t>(row.at) % 16 == 0, "emulator", "a row of a tile does not begin at 16 bytes");
-  const emulator::Slots rows = emulator::exchange(0xffffffffU, &row.at, sizeof row.at);
+  const void* const address = row.at;
+  const emulator::Slots rows = emulator::exchange(0xffffffffU, &address, sizeof address);
   const int lane = emulator::lane();
   for (int tile = 0; tile < 4; ++tile) {
-    const auto at = [&](int i, int j) { return emulator::from_lane<const bf16*>(rows, tile * 8 + i)[j].bits; };
+    const auto at = [&](int i, int j) {
+      return static_cast<const bf16*>(emulator::from_lane<const void*>(rows, tile * 8 + i))[j].bits;
+    };
     const int first = lane % 4 * 2;
     const unsigned low = transposed ? at(first, lane / 4) : at(lane / 4, first);
     const unsigned high = transposed ? at(first + 1, lane / 4) : at(lane / 4, first + 1);
