@@ -3,13 +3,12 @@
 #include <boost/program_options.hpp>
 
 #include <algorithm>
-#include <fstream>
-#include <iomanip>
 #include <ostream>
 #include <set>
 #include <sstream>
 
 #include "engine/core/check.h"
+#include "launch/cli/config_file.h"
 
 namespace spn::cli {
 
@@ -58,45 +57,6 @@ T parse_number(const std::string& name, const std::string& text, const char* wha
   const bool negative = std::is_unsigned_v<T> && text.find('-') != std::string::npos;
   if (in.fail() || !in.eof() || negative) fail_usage("options", "--{}: expected {}, got '{}'", name, what, text);
   return v;
-}
-
-// Boost takes any # for the beginning of a comment; here one begins a line or follows a blank, outside quotes, which
-// open where a word begins and hold \" and \\ (as std::quoted has it). Others go by it as a character that no file
-// holds.
-constexpr char kHash = '\x01';
-std::stringstream without_comments(std::istream& in) {
-  std::stringstream out;
-  for (std::string line; std::getline(in, line); out << line << '\n') {
-    const std::size_t value = line.find('=') + 1;  // 0: there is none
-    bool quoted = false, closed = false;           // closed: just before
-    for (std::size_t i = 0; i < line.size(); ++i) {
-      const bool after_blank = i == 0 || line[i - 1] == ' ' || line[i - 1] == '\t';
-      const bool begins = after_blank || i == value || closed;
-      closed = false;
-      if (quoted && line[i] == '\\') {
-        if (++i == line.size()) break;  // what follows is a character like any other
-      } else if (line[i] == '"') {
-        closed = quoted;
-        quoted = !quoted && begins;
-      }
-      if (line[i] != '#') continue;
-      if (!quoted && after_blank) {
-        line.resize(i);
-        break;
-      }
-      line[i] = kHash;
-    }
-  }
-  return out;
-}
-
-// A value as a configuration file has it: in quotes where it would be read otherwise.
-std::string written(const std::string& value, bool of_list) {
-  const bool plain = value.find_first_of("\"\\#") == std::string::npos;
-  if (plain && !(of_list && value.find_first_of(" \t") != std::string::npos)) return value;
-  std::ostringstream text;
-  text << std::quoted(value);
-  return text.str();
 }
 
 std::string print_double(double v) { return fmt::format("{}", v); }
@@ -153,39 +113,14 @@ struct Options::Impl {
     in_source.clear();
   }
 
-  // Values of a list: apart by blanks, in quotes where they hold some. `name =` is the empty list.
-  static std::vector<std::string> split(const std::vector<std::string>& lines, const std::string& path) {
-    std::vector<std::string> out;
-    for (const std::string& line : lines) {
-      std::istringstream in(line);
-      for (std::string value; in >> std::ws && !in.eof(); out.push_back(value))
-        if (!(in >> std::quoted(value))) fail_usage("options", "{}: expected a \" at the end of {}", path, line);
-    }
-    return out;
-  }
-
   void read_file(const std::string& path) {
-    std::ifstream in(path);
-    if (!in) fail_usage("options", "cannot read configuration file {}", path);
     try {
-      auto text = without_comments(in);
-      const auto parsed = po::parse_config_file(text, po::options_description(), true);
-      // a list may be given over several lines, which belong together
-      std::vector<std::pair<std::string, std::vector<std::string>>> groups;
-      for (const auto& o : parsed.options) {
-        auto it = std::find_if(groups.begin(), groups.end(), [&](const auto& g) { return g.first == o.string_key; });
-        if (it == groups.end()) it = groups.insert(groups.end(), {o.string_key, {}});
-        for (std::string value : o.value) {
-          std::replace(value.begin(), value.end(), kHash, '#');
-          it->second.push_back(std::move(value));
-        }
-      }
-      for (auto& [name, values] : groups) {
+      for (auto& [name, values] : read_config(path)) {
         Entry* e = find(name);
         if (e != nullptr && !e->is_list && values.size() > 1)
           fail_usage("options", "{} gives {} {} times; keep one line", path, name, values.size());
         const bool quoted = values.size() == 1 && values[0].starts_with('"');
-        if (e != nullptr && (e->is_list || quoted)) values = split(values, path);
+        if (e != nullptr && (e->is_list || quoted)) values = words_of(values, path);
         if (e != nullptr && !e->is_list && values.size() != 1)
           fail_usage("options", "{}: {}: expected one value, got {}", path, name, values.size());
         take(name, values, "in " + path);
@@ -373,9 +308,9 @@ std::string Options::resolved() const {
     if (e.heading) {
       s += "\n# " + e.name + "\n";
     } else if (e.is_list && !e.values().empty()) {
-      for (const auto& v : e.values()) s += e.name + " = " + written(v, true) + "\n";
+      for (const auto& v : e.values()) s += e.name + " = " + config_text(v, true) + "\n";
     } else if (const std::string v = e.print(); !v.empty()) {
-      s += e.name + " = " + written(v, false) + "\n";
+      s += e.name + " = " + config_text(v, false) + "\n";
     } else {
       s += "# " + e.name + " =\n";
     }
