@@ -38,6 +38,10 @@ double bytes_of_views(std::span<const View* const> views) {
   return sum;
 }
 
+double bytes_of(const ConvBwd& a) {
+  const auto views = a.views();
+  return bytes_of_views(views) + (a.dx && a.dw ? bytes(a.dy) : 0) + (a.accumulate_dx ? bytes(a.dx) : 0);
+}
 double bytes_of(const AttentionBwd& a) {
   const View* const views[] = {&a.q, &a.k, &a.v, &a.lse, &a.d_o, &a.dq, &a.dk, &a.dv};
   return bytes_of_views(views);

@@ -42,6 +42,7 @@ double bytes_of(const A& a) {
   const auto views = a.views();
   return bytes_of_views(views);
 }
+double bytes_of(const ConvBwd& a);       // dy for each product that reads it; dx both ways where it is added to
 double bytes_of(const AttentionBwd& a);  // without o: its product with d_o is that of the weights with theirs
 double bytes_of(const GatherRows& a);
 double bytes_of(const ScatterAddRows& a);

@@ -63,7 +63,8 @@ void accumulate(Tensor& sum, Tensor g) {
 
 class GradsOf final : public Grads {
  public:
-  explicit GradsOf(const Node& node) : node_(node), given_(node.inputs.size()) {}
+  GradsOf(const Node& node, std::unordered_map<Node*, Tensor>& sums)
+      : node_(node), sums_(sums), given_(node.inputs.size()) {}
   bool wants(std::size_t i) const override {
     check(i < node_.inputs.size(), node_.op, "backward asks for input {} of {}", i, node_.inputs.size());
     return node_.inputs[i] != nullptr && node_.inputs[i]->requires_grad;
@@ -77,6 +78,11 @@ class GradsOf final : public Grads {
           i, name_of(v.dtype()), v.shape().str(), name_of(g.dtype()), g.shape().str());
     given_[i] = std::move(g);
   }
+  View gathered(std::size_t i) override {
+    if (!wants(i)) return {};
+    const auto it = sums_.find(node_.inputs[i].get());
+    return it != sums_.end() && it->second && it->second.use_count() == 1 ? it->second.view() : View{};
+  }
   std::vector<Tensor>& given() { return given_; }
 
  private:
@@ -89,6 +95,7 @@ class GradsOf final : public Grads {
     return given_[i].view();
   }
   const Node& node_;
+  std::unordered_map<Node*, Tensor>& sums_;
   std::vector<Tensor> given_;
 };
 
@@ -223,7 +230,7 @@ void backward(const std::vector<Var>& roots, const std::vector<Tensor>& seeds) {
     std::vector<Tensor> given;
     if (dy) {
       check(n->fn != nullptr, n->op, "backward ran twice over one tape; run the forward again");
-      GradsOf grads(*n);
+      GradsOf grads(*n, sums);
       n->fn(dy, grads);
       given = std::move(grads.given());
       dy = Tensor();

@@ -71,6 +71,9 @@ class Grads {
   virtual View contiguous(std::size_t i) = 0;
   // Hands over a tensor instead (it may share storage with others: it is never written). Ignored when not wanted.
   virtual void set(std::size_t i, Tensor g) = 0;
+  // What other records have given for input i so far, for a kernel that adds to it in place instead of giving a
+  // gradient of its own; absent where there is nothing yet, or where others see that memory.
+  virtual View gathered(std::size_t i) = 0;
 };
 
 // The result of an op. Without a gradient to compute (no input requires one, or inside NoGrad) nothing is recorded and

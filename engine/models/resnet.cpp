@@ -37,10 +37,11 @@ ResNet::ResNet(const nn::Scope& s, const std::vector<std::int64_t>& depths, std:
 }
 
 Var ResNet::Bottleneck::operator()(const Var& x, const nn::Context& c) const {
-  const Var shortcut = downsample ? down_bn(down(x), c, false) : x;
   Var y = bn1(conv1(x), c, true);
-  y = bn2(conv2(y), c, true);
-  return bn3(conv3(y), c, true, shortcut);
+  y = conv3(bn2(conv2(y), c, true));
+  // After the convolutions, so that backward has the shortcut's gradient first and conv1's product adds to it.
+  const Var shortcut = downsample ? down_bn(down(x), c, false) : x;
+  return bn3(y, c, true, shortcut);
 }
 
 Var ResNet::operator()(const Var& image, const nn::Context& c) const {

@@ -7,6 +7,7 @@
 namespace spn::ops {
 
 using kernels::ConvShape;
+using kernels::is_product;
 using kernels::run;
 using kernels::Table;
 
@@ -35,11 +36,21 @@ Var convolve(const char* op, const Var& x, const Tensor& in4, const Var& w, cons
   return record(op, conv.one_dim ? y.select(2, 0).contiguous() : y, {x, w, bias},
                 [in, weights, conv, back, w_shape = w.shape(), master = w.dtype()](const Tensor& dy, Grads& g) {
                   const Tensor dy4 = conv.one_dim ? dy.unsqueeze(2).channels_last() : dy.channels_last();
+                  // A residual block's input has the gradient of its shortcut already: the product adds to it.
+                  const View onto = is_product(conv, weights) ? g.gathered(0) : View{};
+                  const bool accumulate = onto && onto.is_channels_last();
                   Tensor dx, dw, db;
-                  if (g.wants(0)) dx = Tensor::empty_channels_last(in.shape(), in.dtype(), in.device());
+                  if (g.wants(0) && !accumulate) dx = Tensor::empty_channels_last(in.shape(), in.dtype(), in.device());
                   if (g.wants(1) || g.wants(2)) dw = Tensor::empty(weights.shape(), master, in.device());
                   if (g.wants(2)) db = Tensor::empty({w_shape[0]}, master, in.device());
-                  run<&Table::conv_bwd>({.conv = conv, .x = in, .w = weights, .dy = dy4, .dx = dx, .dw = dw, .db = db});
+                  run<&Table::conv_bwd>({.conv = conv,
+                                         .x = in,
+                                         .w = weights,
+                                         .dy = dy4,
+                                         .dx = accumulate ? onto : dx.view(),
+                                         .dw = dw,
+                                         .db = db,
+                                         .accumulate_dx = accumulate});
                   if (dx) g.set(0, back(dx));
                   if (dw) g.set(1, dw.reshape(w_shape));
                   if (db) g.set(2, db);

@@ -1,5 +1,7 @@
 // Convolution through oneDNN. Activations stay channels-last; only weights are reordered, to the blocked layout that
 // the chosen primitive prefers. Primitives are cached by shape. f64 takes plain loops: gradient checks only.
+#include "kernels/checks/conv.h"
+
 #include <vector>
 
 #include "kernels/cpu/conv_columns.h"
@@ -210,16 +212,24 @@ const Plan& weights_plan(const ConvBwd& o, const Sizes& s) {
   });
 }
 
-// A 1 x 1 convolution of stride 1 is a matrix product over all pixels. Measured per shape of the tiny ResNet (oneDNN
-// 2.6, AVX-512, docs/benchmarks): for the gradient of x the product is faster (1.0-1.5 x), forward and for the gradient
-// of w oneDNN's own convolution is as fast or faster.
-bool is_product(const ConvShape& conv, const Sizes& s) {
-  return s.kh == 1 && s.kw == 1 && conv.stride == 1 && conv.pad == 0;
-}
+// The gradient of x where the convolution is a product. Measured per shape of the tiny ResNet (oneDNN 2.6, AVX-512,
+// docs/benchmarks): here the product is faster (1.0-1.5 x); forward and for the gradient of w oneDNN's own convolution
+// is as fast or faster.
 void backward_data_product(const ConvBwd& v, const Sizes& s) {
   const auto status = dnnl_sgemm('N', 'N', s.n * s.h * s.w, s.c, s.o, 1.0F, v.dy.ptr<float>(), s.o, v.w.ptr<float>(),
-                                 s.c, 0.0F, v.dx.ptr<float>(), s.c);
+                                 s.c, v.accumulate_dx ? 1.0F : 0.0F, v.dx.ptr<float>(), s.c);
   check(status == dnnl_success, "conv_bwd", "oneDNN's sgemm failed with status {}", static_cast<int>(status));
+}
+// The same in bf16 that the CPU multiplies.
+void backward_data_onto(const ConvBwd& v, const Sizes& s) {
+  const auto matrix = [](View m, i64 rows, i64 columns) {
+    m.shape = {rows, columns};
+    m.strides = {columns, 1};
+    return m;
+  };
+  const i64 pixels = s.n * s.h * s.w;
+  gemm(
+      {.a = matrix(v.dy, pixels, s.o), .b = matrix(v.w, s.o, s.c), .c = matrix(v.dx, pixels, s.c), .accumulate = true});
 }
 
 // Calls f(offset in x, offset in w, offset in y) for all products of the convolution, images [n0, n1), outputs [o0,
@@ -256,7 +266,7 @@ void backward_f64(const ConvBwd& v, const Sizes& s) {
   const i64 cost = s.oh * s.ow * s.c * s.kh * s.kw;
   if (v.dx) {
     double* dx = v.dx.ptr<double>();
-    std::fill_n(dx, s.n * s.c * s.h * s.w, 0.0);
+    if (!v.accumulate_dx) std::fill_n(dx, s.n * s.c * s.h * s.w, 0.0);
     parallel_for(s.n, cost * s.o, [&](i64 from, i64 to) {
       products(v.conv, s, from, to, 0, s.o, [&](i64 ix, i64 iw, i64 iy) { dx[ix] += dy[iy] * w[iw]; });
     });
@@ -329,10 +339,13 @@ void pointwise(const View& a, const View& b, const View& c, const View& bias, Ac
 }
 
 void conv_bwd(const ConvBwd& o) {
+  check_accumulation(o);
   const View& x = o.x ? o.x : o.dx;
   const Sizes s = sizes(o.conv, x, o.w, o.dy, "conv_bwd");
   if (o.dy.numel() == 0 || x.numel() == 0) {
-    for (const View* v : {&o.dx, &o.dw, &o.db}) zero(*v);
+    if (!o.accumulate_dx) zero(o.dx);
+    zero(o.dw);
+    zero(o.db);
     return;
   }
   if (o.dy.dtype == DType::f64) return backward_f64(o, s);
@@ -342,17 +355,20 @@ void conv_bwd(const ConvBwd& o) {
               .x = o.dw ? f.in(o.x) : o.x,  // else only its shape is read
               .w = f.in(o.w),
               .dy = f.in(o.dy),
-              .dx = f.out(o.dx),
+              .dx = o.accumulate_dx ? f.in_out(o.dx) : f.out(o.dx),
               .dw = f.out(o.dw),
-              .db = f.out(o.db)});
+              .db = f.out(o.db),
+              .accumulate_dx = o.accumulate_dx});
     return f.round_back();
   }
   if (o.db && !o.dw) bias_gradient(o.dy, o.db);
   dnnl_call("conv_bwd", [&] {
     if (o.dx && columns_win(ConvPass::data, o.conv, o.dx, o.w, false)) {
       conv_columns_data(o);
-    } else if (o.dx && is_product(o.conv, s) && o.dy.dtype == DType::f32) {
+    } else if (o.dx && is_product(o.conv, o.w) && o.dy.dtype == DType::f32) {
       backward_data_product(o, s);
+    } else if (o.dx && o.accumulate_dx) {
+      backward_data_onto(o, s);
     } else if (o.dx) {
       data_plan(o, s).run({o.dy.data, o.w.data, o.dx.data});
     }

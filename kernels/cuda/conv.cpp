@@ -3,6 +3,8 @@
 // scratch (they are small beside activations); f64, for checks, goes through cuDNN's other layout altogether. What
 // cuDNN has no deterministic algorithm for goes through f32, or with a warning to one whose last bits differ from run
 // to run.
+#include "kernels/checks/conv.h"
+
 #include "engine/core/log.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/kernels.h"
@@ -144,22 +146,25 @@ void any_pass(const Convolution& p, Pass pass, const View& x, const View& w, con
 void conv_fwd(const ConvFwd& o) {
   const Convolution p = convolution_of(o.conv, o.x, o.w, o.y);
   if (o.y.numel() == 0) return;
-  if (p.is_product()) return gemm({.a = pixels(o.x), .b = filter_matrix(o.w, true), .c = pixels(o.y), .bias = o.bias});
+  if (is_product(o.conv, o.w))
+    return gemm({.a = pixels(o.x), .b = filter_matrix(o.w, true), .c = pixels(o.y), .bias = o.bias});
   any_pass(p, Pass::forward, o.x, o.w, o.y);
   if (o.bias) add_bias(o.bias, o.y);
 }
 
 void conv_bwd(const ConvBwd& o) {
+  check_accumulation(o);
   const View& x = o.x ? o.x : o.dx;  // dx alone needs x's shape only
   const Convolution p = convolution_of(o.conv, x, o.w, o.dy);
   if (o.dy.numel() == 0 || x.numel() == 0) {
     for (const View* v : {&o.dx, &o.dw, &o.db})
-      if (*v) copy({.value = 0, .y = *v});
+      if (*v && !(v == &o.dx && o.accumulate_dx)) copy({.value = 0, .y = *v});
     return;
   }
   if (o.db) bias_gradient(o.dy, o.db);
-  if (p.is_product()) {
-    if (o.dx) gemm({.a = pixels(o.dy), .b = filter_matrix(o.w, false), .c = pixels(o.dx)});
+  if (is_product(o.conv, o.w)) {
+    if (o.dx)
+      gemm({.a = pixels(o.dy), .b = filter_matrix(o.w, false), .c = pixels(o.dx), .accumulate = o.accumulate_dx});
     if (o.dw) gemm({.a = transposed(pixels(o.dy)), .b = pixels(o.x), .c = filter_matrix(o.dw, false)});
     return;
   }

@@ -100,6 +100,25 @@ TEST_F(CudaConv, OneGradientAlone) {
   }
 }
 
+TEST_F(CudaConv, AProductAddsToDx) {
+  for (const DType dtype : test::kFloats) {
+    for (const Case& k : {Case{"1x1", 2, 16, 7, 5, 24, 1, {}}, Case{"1x1, odd", 3, 7, 5, 3, 9, 1, {}}}) {
+      SCOPED_TRACE(fmt::format("{}, {}", k.what, name_of(dtype)));
+      const Tensor x = random({k.n, k.c, k.h, k.w}, 1, dtype).channels_last();
+      const Tensor w = random({k.out, k.c, 1, 1}, 2, dtype), before = random(x.shape(), 3, dtype).channels_last();
+      const Tensor dy = random({k.n, k.out, k.h, k.w}, 4, dtype).channels_last();
+      compare_all(
+          [&](const auto& at, const std::vector<Tensor>& g) {
+            const Tensor in = at(x), filters = at(w), d = at(dy), there = at(before);
+            run<&Table::copy>({.x = there, .y = g[0]});
+            run<&Table::conv_bwd>(
+                {.conv = k.conv, .x = in, .w = filters, .dy = d, .dx = g[0], .dw = g[1], .accumulate_dx = true});
+          },
+          {{x.shape(), dtype, 16 * k.out, true}, {w.shape(), dtype, 16 * k.n * k.h * k.w}});
+    }
+  }
+}
+
 TEST_F(CudaConv, NothingToConvolve) {
   const Tensor w = random({8, 4, 3, 3}, 2, DType::f32);
   compare_all(

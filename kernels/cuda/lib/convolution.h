@@ -20,7 +20,6 @@ struct Convolution {
   auto key() const {
     return std::tuple(n, c, h, w, out, kh, kw, oh, ow, pad_h, pad_w, stride_h, stride_w, dtype, tf32);
   }
-  bool is_product() const { return kh == 1 && kw == 1 && stride_h == 1 && stride_w == 1 && pad_h == 0 && pad_w == 0; }
   bool channels_last() const { return dtype != DType::f64; }
 };
 

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/ops/elementwise.h"
+#include "kernels/profile.h"
+#include "kernels/table.h"
 #include "tests/support/golden.h"
 #include "tests/support/tensors.h"
 
@@ -158,6 +161,54 @@ void expect_error(const std::function<void()>& f, const std::vector<std::string>
   } catch (const Error& e) {
     for (const auto& w : words) EXPECT_NE(std::string(e.what()).find(w), std::string::npos) << e.what();
   }
+}
+
+// x's gradient through a shortcut is there first; the product adds to it, where nobody else sees it.
+TEST(Conv, AProductAddsToTheGradientOfAShortcut) {
+  const auto adds = [](const Tensor& x, const Tensor& w, const std::function<Var(const Var&)>& shortcut) {
+    const Var vx(x, true), vw(w, true);
+    const Var product = ops::conv2d(vx, vw, {}, 1, (static_cast<int>(w.dim(2)) - 1) / 2);
+    const Var y = ops::add(product, shortcut(vx));  // recorded later, so gone through first
+    const Tensor dy = random(y.shape(), 4, x.dtype()).channels_last();
+    kernels::profile_start();
+    backward({y}, {dy});
+    long binary = 0;
+    for (const auto& row : kernels::profile_stop()) binary += row.entry == "binary" ? row.calls : 0;
+    return std::pair(std::vector{vx.grad(), vw.grad()}, binary);
+  };
+  const auto thrice = [](const Var& x) { return ops::affine(x, 3); };
+  const auto itself = [](const Var& x) { return x; };
+  for (const DType t : {DType::f32, DType::bf16, DType::f64}) {
+    for (const Shape& s : {Shape{2, 5, 3, 3}, Shape{3, 64, 7, 5}}) {
+      SCOPED_TRACE(std::string(name_of(t)) + " " + s.str());
+      const Tensor x = random(s, 1, t).channels_last(), w = random({s[1], s[1], 1, 1}, 2, t);
+      const auto [got, sums] = adds(x, w, thrice);
+      EXPECT_EQ(sums, 0);
+      const auto [want, of_double] = adds(x.to(DType::f64), w.to(DType::f64), thrice);
+      EXPECT_TRUE(close(got[0], want[0], of_sum(t, s[1])));
+      EXPECT_TRUE(close(got[1], want[1], of_sum(t, s[0] * s[2] * s[3])));
+      // x + conv(x): the shortcut's gradient is the product's dy
+      const auto [shared, sums_of_shared] = adds(x, w, itself);
+      EXPECT_EQ(sums_of_shared, 1);
+      const auto [want_shared, same] = adds(x.to(DType::f64), w.to(DType::f64), itself);
+      EXPECT_TRUE(close(shared[0], want_shared[0], of_sum(t, s[1])));
+      EXPECT_TRUE(close(shared[1], want_shared[1], of_sum(t, s[0] * s[2] * s[3])));
+      // 3x3 is no product
+      EXPECT_EQ(adds(x, random({s[1], s[1], 3, 3}, 2, t), thrice).second, 1);
+    }
+  }
+  EXPECT_TRUE(gradcheck(
+      [](const std::vector<Var>& v) {
+        const Var y = ops::conv2d(v[0], v[1], {});
+        return ops::add(y, ops::square(v[0]));
+      },
+      {random({2, 3, 4, 3}, 1), random({3, 3, 1, 1}, 2)}));
+}
+
+TEST(Conv, OnlyProductsAddToAGradient) {
+  const Tensor x = random({1, 2, 4, 4}, 1).channels_last(), w = random({2, 2, 1, 1}, 2), dx = Tensor::empty_like(x);
+  const kernels::ConvBwd strided{.conv = {2, 0}, .x = x, .w = w, .dy = x, .dx = dx, .accumulate_dx = true};
+  expect_error([&] { kernels::run<&kernels::Table::conv_bwd>(strided); }, {"[conv_bwd]", "1x1", "stride 2"});
 }
 
 TEST(Conv, ErrorsExplain) {
