@@ -119,10 +119,10 @@ Var batch_norm(const Var& x, const Var& w, const Var& b, const Tensor& running_m
                                                      .b = b,
                                                      .g = masked,
                                                      .sums = own,
+                                                     .dw = g.contiguous(1),
+                                                     .db = g.contiguous(2),
                                                      .relu = relu});
                   // Weights take this rank's share (the gradient reducer adds the others); x takes everybody's.
-                  if (g.wants(1)) g.set(1, own.select(0, 1).to(w.dtype()));
-                  if (g.wants(2)) g.set(2, own.select(0, 0).to(w.dtype()));
                   const Tensor through = write_g ? masked : dy;
                   if (g.wants(0)) {
                     Tensor all = own;

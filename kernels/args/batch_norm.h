@@ -28,11 +28,12 @@ struct BatchNormApply {
 
 // g = dy where the output was positive, or everywhere without relu. sums [2,C] f64: Σg and Σ g·(x − mean)·rstd over
 // this rank. With relu the sign is y's where y is given, else it is computed again from x (no residual then): one
-// tensor less to read. g, when given, is written (for the residual and the next pass); it may be dy's memory.
+// tensor less to read. g, when given, is written (for the residual and the next pass); it may be dy's memory. dw and
+// db, the gradients of w and b of this rank, are the sums in w's dtype; absent ones are skipped.
 struct BatchNormBwdStats {
-  View x, y, dy, mean, rstd, w, b, g, sums;
+  View x, y, dy, mean, rstd, w, b, g, sums, dw, db;
   bool relu = false;
-  auto views() const { return std::array{&x, &y, &dy, &mean, &rstd, &w, &b, &g, &sums}; }
+  auto views() const { return std::array{&x, &y, &dy, &mean, &rstd, &w, &b, &g, &sums, &dw, &db}; }
 };
 
 // dx = w · rstd · (g − sums[0]/count − x̂ · sums[1]/count), sums and count over all ranks; with fixed statistics

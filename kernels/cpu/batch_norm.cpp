@@ -321,6 +321,12 @@ void batch_norm_bwd_stats(const BatchNormBwdStats& o) {
       o.g ? bwd_stats<T, Mask::from_y, true>(o, fold) : bwd_stats<T, Mask::from_y, false>(o, fold);
     else
       o.g ? bwd_stats<T, Mask::from_x, true>(o, fold) : bwd_stats<T, Mask::from_x, false>(o, fold);
+    using A = typename Lanes<T>::scalar;
+    const double* sums = o.sums.ptr<double>();
+    for (i64 c = 0; c < fold.channels; ++c) {
+      if (o.db) o.db.ptr<A>()[c] = static_cast<A>(sums[c]);
+      if (o.dw) o.dw.ptr<A>()[c] = static_cast<A>(sums[fold.channels + c]);
+    }
   });
 }
 

@@ -57,14 +57,13 @@ Walk walk(const View& x, int lanes, int blocks) {
 
 // Two sums a channel: sums_of(partial, walk) queues the kernel that makes the blocks' shares of them.
 template <class T, class F>
-void two_sums(const View& x, int lanes, const View& sums, const compute_t<T>* mean, const compute_t<T>* rstd,
-              F&& sums_of) {
+void two_sums(const View& x, int lanes, const View& sums, const BatchNormFold<compute_t<T>>& fold, F&& sums_of) {
   const Walk w = walk(x, lanes, 4);
   auto* partial = scratch_of<double>(Scratch::kernel, static_cast<std::size_t>(2 * w.columns.channels) * w.grid.x);
   sums_of(partial, w);
   launch(batch_norm_fold<compute_t<T>>, dim3(static_cast<unsigned>((w.columns.channels + kWarp - 1) / kWarp)),
          dim3(kWarp * kWarp), 0, stream(), sums.ptr<double>(), partial, static_cast<int>(w.grid.x), w.columns.channels,
-         mean, rstd);
+         fold);
 }
 
 }  // namespace
@@ -75,7 +74,7 @@ void batch_norm_stats(const BatchNormStats& o) {
   visit_float(o.x.dtype, "batch_norm_stats", [&](auto e) {
     using T = decltype(e);
     with_lanes<T>(o.x, {}, [&]<int V>(std::integral_constant<int, V>) {
-      two_sums<T>(o.x, V, o.sums, nullptr, nullptr, [&](double* partial, const Walk& w) {
+      two_sums<T>(o.x, V, o.sums, {}, [&](double* partial, const Walk& w) {
         launch(batch_norm_sums<T, V>, w.grid, dim3(kColumnThreads), 0, stream(), partial, o.x.ptr<T>(), w.columns);
       });
     });
@@ -109,8 +108,9 @@ void batch_norm_bwd_stats(const BatchNormBwdStats& o) {
     using T = decltype(e);
     using A = compute_t<T>;
     const BatchNormSaved<A> saved{o.mean.ptr<A>(), o.rstd.ptr<A>(), get<A>(o.w), get<A>(o.b)};
+    const BatchNormFold<A> fold{saved.mean, saved.rstd, get<A>(o.dw), get<A>(o.db)};
     with_lanes<T>(o.x, {&o.y, &o.dy, &o.g}, [&]<int V>(std::integral_constant<int, V>) {
-      two_sums<T>(o.x, V, o.sums, saved.mean, saved.rstd, [&](double* partial, const Walk& w) {
+      two_sums<T>(o.x, V, o.sums, fold, [&](double* partial, const Walk& w) {
         launch(batch_norm_bwd_sums<T, V>, w.grid, dim3(kColumnThreads), 0, stream(), partial, get<T>(o.g), get<T>(o.x),
                get<T>(o.y), get<T>(o.dy), saved, o.relu, w.columns);
       });

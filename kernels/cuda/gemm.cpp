@@ -1,6 +1,6 @@
-// Matrix products: what is asked of cuBLASLt (lib/gemm.cpp), and what is done where it knows no way. Bias, ReLU and the
-// bias's gradient are its epilogues; its GELU is the tanh approximation and ours is exact, so GELU and both
-// activations' gradients are kernels of ours (docs/decisions/0018-epilogues.md).
+// Matrix products: what is asked of cuBLASLt (lib/gemm.cpp), and what is done where it knows no way. Bias and ReLU are
+// its epilogues; its GELU is the tanh approximation and ours is exact, so GELU, both activations' gradients and the
+// bias's gradient are kernels of ours (docs/decisions/0018-epilogues.md).
 #include "kernels/checks/gemm.h"
 
 #include <algorithm>
@@ -70,19 +70,17 @@ bool multiplied(const Gemm& g) {
   p.accumulate = g.accumulate;
   p.tf32 = a.dtype == DType::f32 && tf32_allowed();
   // an absent bias is aligned to everything
-  p.alignment = alignment_of({a.data, b.data, c.data, bias.data, g.sums.data});
-  p.sums = static_cast<bool>(g.sums);
+  p.alignment = alignment_of({a.data, b.data, c.data, bias.data});
 
-  const ProductMemory at{a.data, b.data, c.data, bias.data, g.sums.data};
+  const ProductMemory at{a.data, b.data, c.data, bias.data};
   const auto done = [&](bool with_epilogue) {
-    if (p.sums != static_cast<bool>(g.sums)) reduce(gemm_sums(g));  // one more pass over a
     if (bias && !with_epilogue) binary({.op = BinaryOp::add, .a = c, .b = as_rows(bias, c), .y = c});
     activate(with_epilogue && g.act == Activation::relu ? Activation::none : g.act, c);
     return true;
   };
   if (multiply(p, at)) return done(true);
-  if (!p.sums && !p.biased && !p.relu) return false;
-  p.sums = p.biased = p.relu = false;  // not for these types or layouts
+  if (!p.biased && !p.relu) return false;
+  p.biased = p.relu = false;  // not for these types or layouts
   p.bias = c.dtype;
   return multiply(p, at) && done(false);
 }
@@ -91,7 +89,8 @@ bool multiplied(const Gemm& g) {
 
 void gemm(const Gemm& g) {
   check_gemm(g);
-  if (g.sums && (g.c.numel() == 0 || g.a.dim(-1) == 0)) reduce(gemm_sums(g));
+  if (g.c.numel() != 0 && g.a.dim(-1) != 0 && thin_gemm(g)) return;
+  if (g.sums) reduce(gemm_sums(g));  // one more pass over a
   if (g.c.numel() == 0) return;
   if (g.a.dim(-1) == 0) {  // nothing to add up: act(bias)
     check(!g.accumulate || !g.bias, "gemm", "a bias with k = 0 cannot be accumulated");
@@ -99,7 +98,7 @@ void gemm(const Gemm& g) {
     activate(g.act, g.c);
     return;
   }
-  if (thin_gemm(g) || multiplied(g)) return;
+  if (multiplied(g)) return;
   const auto refused = [&] {
     return fmt::format("cuBLASLt has no algorithm for {} {} · {} -> {}, strides {}, {}, {}", name_of(g.a.dtype),
                        g.a.shape.str(), g.b.shape.str(), name_of(g.c.dtype), g.a.strides.str(), g.b.strides.str(),
@@ -108,13 +107,12 @@ void gemm(const Gemm& g) {
   check(g.a.dtype == DType::bf16, "gemm", "{}; SPN_LOG=debug says what it refused", refused());
   static bool said = false;
   if (!std::exchange(said, true)) log::warn("gemm: {}; such products go through f32", refused());
-  Wide f({&g.a, &g.b, &g.c, &g.bias, &g.sums});
+  Wide f({&g.a, &g.b, &g.c, &g.bias});
   Gemm wide = g;
-  wide.a = f.in(g.a), wide.b = f.in(g.b), wide.bias = f.in(g.bias), wide.sums = f.out(g.sums);
+  wide.a = f.in(g.a), wide.b = f.in(g.b), wide.bias = f.in(g.bias);
   wide.c = g.accumulate ? f.in(g.c) : f.out(g.c);
   check(multiplied(wide), "gemm", "{}, nor for f32; SPN_LOG=debug says what it refused", refused());
   Wide::round(wide.c, g.c);
-  if (g.sums) Wide::round(wide.sums, g.sums);
 }
 
 }  // namespace spn::kernels::cuda

@@ -57,7 +57,7 @@ void value_a_thread(Views v) {
   auto* partial = scratch_of<double>(Scratch::kernel, static_cast<std::size_t>(2 * v[0].dim(1)) * grid.x);
   launch(batch_norm_sums<bf16, 1>, grid, dim3(kColumnThreads), 0, stream(), partial, v[0].ptr<bf16>(), columns(v));
   launch(batch_norm_fold<float>, dim3(static_cast<unsigned>((v[0].dim(1) + kWarp - 1) / kWarp)), dim3(kWarp * kWarp), 0,
-         stream(), v[1].ptr<double>(), partial, static_cast<int>(grid.x), v[0].dim(1), nullptr, nullptr);
+         stream(), v[1].ptr<double>(), partial, static_cast<int>(grid.x), v[0].dim(1), BatchNormFold<float>{});
 }
 
 // Each element works out its channel's mean and deviation again.

@@ -134,6 +134,8 @@ TEST_F(CudaBatchNorm, BackwardStatistics) {
         for (const int g : {0, 1, 2}) {  // absent, apart, over dy
           std::vector<Out> outs = {{{2, k.c}, DType::f64, 64 * k.rows()}};
           if (g != 0) outs.push_back(like(k, t));
+          // with g the gradients of w and b too: sums, rounded once
+          for (int i = 0; i < 2 && g != 0; ++i) outs.push_back({{k.c}, side(t), 64 * k.rows()});
           compare_all(
               [&](const auto& at, const std::vector<Tensor>& out) {
                 if (g == 2) out[1].copy_from(at(dy));
@@ -146,6 +148,8 @@ TEST_F(CudaBatchNorm, BackwardStatistics) {
                                                    .b = at(b),
                                                    .g = g != 0 ? out[1] : Tensor(),
                                                    .sums = out[0],
+                                                   .dw = g != 0 ? out[2] : Tensor(),
+                                                   .db = g != 0 ? out[3] : Tensor(),
                                                    .relu = relu});
               },
               outs);

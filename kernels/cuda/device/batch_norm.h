@@ -30,11 +30,18 @@ __global__ void batch_norm_sums(double* partial, const T* x, Columns w) {
   store_block_sums<V>(w, at, s, q, partial);
 }
 
-// sums [2, channels] from partial [parts, 2, channels], and with mean and rstd Σ g·x̂ from Σ g·x. 32 channels a block,
-// 32 threads a channel.
+// What comes of a channel's two sums in the backward pass: with mean and rstd Σ g·x̂ from Σ g·x, and the gradients of w
+// and b, where they are wanted.
 template <class A>
-__global__ void __launch_bounds__(1024) batch_norm_fold(double* sums, const double* partial, int parts,
-                                                        std::int64_t channels, const A* mean, const A* rstd) {
+struct BatchNormFold {
+  const A *mean, *rstd;
+  A *dw, *db;
+};
+
+// sums [2, channels] from partial [parts, 2, channels]. 32 channels a block, 32 threads a channel.
+template <class A>
+__global__ void __launch_bounds__(1024)
+    batch_norm_fold(double* sums, const double* partial, int parts, std::int64_t channels, BatchNormFold<A> to) {
   SPN_SHARED(double, part, 2 * kWarp * kWarp);
   const int column = static_cast<int>(threadIdx.x) % kWarp, share = static_cast<int>(threadIdx.x) / kWarp;
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kWarp + column;
@@ -52,9 +59,11 @@ __global__ void __launch_bounds__(1024) batch_norm_fold(double* sums, const doub
     s += part[k * kWarp + column];
     q += part[(kWarp + k) * kWarp + column];
   }
-  if (mean != nullptr) q = static_cast<double>(rstd[c]) * (q - static_cast<double>(mean[c]) * s);
+  if (to.mean != nullptr) q = static_cast<double>(to.rstd[c]) * (q - static_cast<double>(to.mean[c]) * s);
   sums[c] = s;
   sums[channels + c] = q;
+  if (to.dw != nullptr) to.dw[c] = static_cast<A>(q);
+  if (to.db != nullptr) to.db[c] = static_cast<A>(s);
 }
 
 // y = a·x + k, the folded affine map of a channel.

@@ -39,8 +39,8 @@ struct Plan {
 };
 
 std::string description(const Product& p) {
-  return fmt::format("{} {}x{}x{} in {} to {}{}{}{}", name_of(p.in), p.m, p.k, p.n, p.batch, name_of(p.out),
-                     p.biased ? ", bias" : "", p.relu ? ", ReLU" : "", p.sums ? ", sums of rows" : "");
+  return fmt::format("{} {}x{}x{} in {} to {}{}{}", name_of(p.in), p.m, p.k, p.n, p.batch, name_of(p.out),
+                     p.biased ? ", bias" : "", p.relu ? ", ReLU" : "");
 }
 
 template <class T>
@@ -63,8 +63,8 @@ Layout layout(DType t, std::int64_t rows, std::int64_t cols, const Matrix& m, st
   return owned;
 }
 
-// The heuristics take the alignment of biases and sums from an address, which they do not read: one as aligned as all
-// pointers of p are, and as its own values.
+// The heuristics take the alignment of a bias from an address, which they do not read: one as aligned as all pointers
+// of p are, and as its own values.
 const void* as_aligned(const Product& p, DType values) {
   const auto bytes = std::max(static_cast<std::size_t>(p.alignment), size_of(values));
   return static_cast<const std::byte*>(scratch(Scratch::gemm, kWorkspace)) + (bytes < 16 ? bytes : 0);
@@ -81,11 +81,6 @@ Plan make_plan(const Product& p) {
   // the library's first operand is our b: in column-major memory it is bᵀ [n,k] when b is row-major
   set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA, p.b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSB, p.a.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
-  if (p.sums) {
-    set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BGRADB);
-    set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.out));
-    set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, as_aligned(p, p.out));
-  }
   if (p.biased || p.relu) {
     set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE,
         p.biased ? (p.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS) : CUBLASLT_EPILOGUE_RELU);
@@ -118,8 +113,7 @@ Plan make_plan(const Product& p) {
   for (int i = 0; i < count; ++i)
     if (const auto& r = proposed[static_cast<std::size_t>(i)]; r.state == CUBLAS_STATUS_SUCCESS)
       plan.algorithms.push_back(r.algo);
-  if (p.sums || plan.algorithms.empty())
-    log::debug("gemm: {}: {}", description(p), plan.algorithms.empty() ? "no algorithm" : "the library's epilogue");
+  if (plan.algorithms.empty()) log::debug("gemm: {}: no algorithm", description(p));
   return plan;
 }
 
@@ -140,7 +134,6 @@ bool multiply(const Product& p, const ProductMemory& at) {
   const bool wide = p.in == DType::f64;
   const auto call = [&](const cublasLtMatmulAlgo_t& algorithm) {
     if (p.biased) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
-    if (p.sums) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.sums);
     const cublasStatus_t status = cublasLtMatmul(
         cublas(), plan.operation.get(), wide ? static_cast<const void*>(&one64) : &one, at.b, plan.b.get(), at.a,
         plan.a.get(), wide ? static_cast<const void*>(&keep64) : &keep, at.c, plan.c.get(), at.c, plan.c.get(),

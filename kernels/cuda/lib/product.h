@@ -15,18 +15,16 @@ struct Product {
   Matrix a, b, c;
   DType in{}, out{}, bias{};
   bool biased = false, relu = false, accumulate = false, tf32 = false;
-  bool sums = false;  // of a's rows: the library's gradient of a bias, of its second operand
   int alignment = 1;  // of all pointers, in bytes, up to 16
   auto key() const {
     return std::tuple(m, n, k, batch, a.transposed, a.ld, a.batch_stride, b.transposed, b.ld, b.batch_stride, c.ld,
-                      c.batch_stride, in, out, bias, biased, relu, accumulate, tf32, sums, alignment);
+                      c.batch_stride, in, out, bias, biased, relu, accumulate, tf32, alignment);
   }
 };
 struct ProductMemory {
   const void *a, *b;
   void* c;
   const void* bias;
-  void* sums;
 };
 
 // False: nothing was done, as the library has no algorithm for it, or refuses the one that it named. It is not asked

@@ -5,6 +5,7 @@ and its whole course on the CPU at tiny sizes; with PyTorch's side where a Pytho
   python3 tests/launch/bench/gpu_check_test.py BUILD_DIR
 """
 import json
+import re
 import math
 import os
 import subprocess
@@ -61,6 +62,9 @@ class Tests(unittest.TestCase):
 
     def test_counts(self):
         self.assertEqual(report.count_tests(self.TEXT, False), (2, 1, 1, ""))
+        coloured = re.sub(r"^(\[.{10}\] )", "\x1b[0;32m\\1\x1b[m", self.TEXT, flags=re.M)  # as in a terminal
+        self.assertNotEqual(coloured, self.TEXT)
+        self.assertEqual(report.count_tests(coloured, False), (2, 1, 1, ""))
 
     def test_cut_died_and_empty(self):
         self.assertIn("ended badly after 1 of 4", report.count_tests("\n".join(self.TEXT.splitlines()[:2]), False)[3])

@@ -76,7 +76,7 @@ struct Moved {
 
 bool multiply(const Product& p, const ProductMemory& at) {
   if (g_refusals != nullptr && g_refusals->product && refused(g_refusals->product(p))) return false;
-  check(!(p.sums && (p.biased || p.relu)) && !(p.relu && p.accumulate), "emulator", "no such epilogue");
+  check(!(p.relu && p.accumulate), "emulator", "no such epilogue");
   ++emulator::g_calls;
   emulator::queue([p, at] {
     emulator::touch(&at, sizeof at);
@@ -85,8 +85,7 @@ bool multiply(const Product& p, const ProductMemory& at) {
                       .c = matrices(at.c, p.out, p.c, p.batch, p.m, p.n),
                       .bias = p.biased ? vector(at.bias, p.bias, p.n) : View{},
                       .act = p.relu ? Activation::relu : Activation::none,
-                      .accumulate = p.accumulate,
-                      .sums = p.sums ? vector(at.sums, p.out, p.m) : View{}});
+                      .accumulate = p.accumulate});
   });
   return true;
 }
