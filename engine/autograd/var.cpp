@@ -10,6 +10,7 @@ namespace spn {
 
 struct Node {
   Tensor value, grad;
+  Tensor grad_memory;  // see make_grad_in
   bool requires_grad = false;
   bool keeps_rounded = false;
   Tensor rounded;  // of the value, bf16
@@ -63,8 +64,9 @@ void accumulate(Tensor& sum, Tensor g) {
 
 class GradsOf final : public Grads {
  public:
-  GradsOf(const Node& node, std::unordered_map<Node*, Tensor>& sums)
-      : node_(node), sums_(sums), given_(node.inputs.size()) {}
+  // uses: how many records will still contribute to each node, this one included.
+  GradsOf(const Node& node, std::unordered_map<Node*, Tensor>& sums, const std::unordered_map<Node*, int>& uses)
+      : node_(node), sums_(sums), uses_(uses), given_(node.inputs.size()) {}
   bool wants(std::size_t i) const override {
     check(i < node_.inputs.size(), node_.op, "backward asks for input {} of {}", i, node_.inputs.size());
     return node_.inputs[i] != nullptr && node_.inputs[i]->requires_grad;
@@ -88,14 +90,23 @@ class GradsOf final : public Grads {
  private:
   View make(std::size_t i, bool contiguous) {
     if (!wants(i)) return {};
+    if (!given_[i] && alone(*node_.inputs[i])) {
+      const Tensor& memory = node_.inputs[i]->grad_memory;
+      if (!contiguous || memory.is_contiguous()) given_[i] = memory;
+    }
     if (!given_[i]) {
       const Tensor& v = node_.inputs[i]->value;
       given_[i] = contiguous ? Tensor::empty(v.shape(), v.dtype(), v.device()) : Tensor::empty_like(v);
     }
     return given_[i].view();
   }
+  // Nobody gave `in` a gradient before, nobody will, and there is memory for it.
+  bool alone(Node& in) const {
+    return in.grad_memory && !in.grad && uses_.at(&in) == 1 && sums_.find(&in) == sums_.end();
+  }
   const Node& node_;
   std::unordered_map<Node*, Tensor>& sums_;
+  const std::unordered_map<Node*, int>& uses_;
   std::vector<Tensor> given_;
 };
 
@@ -160,6 +171,15 @@ void Var::renew_rounded() const {
 void Var::set_requires_grad(bool wanted) const {
   check(node_ && node_->op == nullptr, "set_requires_grad", "only leaves can be frozen");
   node_->requires_grad = wanted;
+}
+void Var::make_grad_in(Tensor memory) const {
+  check(node_ && node_->op == nullptr, "make_grad_in", "only leaves have memory for gradients");
+  const Tensor& v = node_->value;
+  check(!memory ||
+            (memory.shape() == v.shape() && memory.dtype() == v.dtype() && memory.is_contiguous() == v.is_contiguous()),
+        "make_grad_in", "expected memory like the value's, {} {}, got {} {}", name_of(v.dtype()), v.shape().str(),
+        name_of(memory.dtype()), memory.shape().str());
+  node_->grad_memory = std::move(memory);
 }
 void Var::on_grad_ready(std::function<void()> hook) const {
   check(node_ && node_->op == nullptr, "on_grad_ready", "only leaves have hooks");
@@ -230,7 +250,7 @@ void backward(const std::vector<Var>& roots, const std::vector<Tensor>& seeds) {
     std::vector<Tensor> given;
     if (dy) {
       check(n->fn != nullptr, n->op, "backward ran twice over one tape; run the forward again");
-      GradsOf grads(*n, sums);
+      GradsOf grads(*n, sums, uses);
       n->fn(dy, grads);
       given = std::move(grads.given());
       dy = Tensor();

@@ -48,6 +48,10 @@ class Var {
   void renew_rounded() const;
   // Leaves only: freezes or thaws a parameter.
   void set_requires_grad(bool wanted) const;
+  // Leaves only: memory of the value's shape, dtype and order in which a gradient is made at once, instead of in memory
+  // of its own, where it is the first and only one of a backward() and comes from a kernel. grad() is then this tensor.
+  // An absent one takes it back.
+  void make_grad_in(Tensor memory) const;
   // Called once in each backward(), as soon as this leaf's gradient of that pass is complete. Leaves only.
   void on_grad_ready(std::function<void()> hook) const;
 

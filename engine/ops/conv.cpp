@@ -34,26 +34,25 @@ Var convolve(const char* op, const Var& x, const Tensor& in4, const Var& w, cons
   const Tensor b = bias ? bias.value().contiguous() : Tensor();
   run<&Table::conv_fwd>({.conv = conv, .x = in, .w = weights, .bias = b, .y = y});
   return record(op, conv.one_dim ? y.select(2, 0).contiguous() : y, {x, w, bias},
-                [in, weights, conv, back, w_shape = w.shape(), master = w.dtype()](const Tensor& dy, Grads& g) {
+                [in, weights, conv, back, master = w.dtype()](const Tensor& dy, Grads& g) {
                   const Tensor dy4 = conv.one_dim ? dy.unsqueeze(2).channels_last() : dy.channels_last();
                   // A residual block's input has the gradient of its shortcut already: the product adds to it.
                   const View onto = is_product(conv, weights) ? g.gathered(0) : View{};
                   const bool accumulate = onto && onto.is_channels_last();
-                  Tensor dx, dw, db;
+                  Tensor dx, dw;
                   if (g.wants(0) && !accumulate) dx = Tensor::empty_channels_last(in.shape(), in.dtype(), in.device());
-                  if (g.wants(1) || g.wants(2)) dw = Tensor::empty(weights.shape(), master, in.device());
-                  if (g.wants(2)) db = Tensor::empty({w_shape[0]}, master, in.device());
+                  View to_w = g.contiguous(1);
+                  to_w.shape = weights.shape(), to_w.strides = contiguous_strides(to_w.shape);
+                  if (!to_w && g.wants(2)) dw = Tensor::empty(weights.shape(), master, in.device());
                   run<&Table::conv_bwd>({.conv = conv,
                                          .x = in,
                                          .w = weights,
                                          .dy = dy4,
                                          .dx = accumulate ? onto : dx.view(),
-                                         .dw = dw,
-                                         .db = db,
+                                         .dw = to_w ? to_w : dw.view(),
+                                         .db = g.contiguous(2),
                                          .accumulate_dx = accumulate});
                   if (dx) g.set(0, back(dx));
-                  if (dw) g.set(1, dw.reshape(w_shape));
-                  if (db) g.set(2, db);
                 });
 }
 

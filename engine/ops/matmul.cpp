@@ -85,28 +85,25 @@ Var linear(const Var& x, const Var& w, const Var& bias, Activation act) {
                      .act = split ? Activation::none : act});
   if (split) run<&Table::unary_fwd>({.op = UnaryOp::gelu, .x = before, .y = y});
   const Tensor kept = act == Activation::none ? Tensor() : before;
-  return record("linear", y, {x, w, bias},
-                [in, weight, kept, act, master = w.dtype(), w_shape = w.shape()](const Tensor& dy_any, Grads& g) {
-                  Tensor dy = dy_any.contiguous();
-                  if (act != Activation::none) {
-                    const Tensor masked = Tensor::empty_like(dy);
-                    const UnaryOp op = act == Activation::relu ? UnaryOp::relu : UnaryOp::gelu;
-                    run<&Table::unary_bwd>({.op = op, .x = kept, .y = kept, .dy = dy, .dx = masked});
-                    dy = masked;
-                  }
-                  const std::int64_t out = weight.dim(0), width = weight.dim(1);
-                  const Tensor d = rows(dy);
-                  if (g.wants(0)) g.set(0, product(d, weight, {d.dim(0), width}).reshape(in.shape()));
-                  if (!g.wants(1)) {
-                    if (g.wants(2)) g.set(2, sum_to(d, {out}, master));
-                    return;
-                  }
-                  const Tensor dw = Tensor::empty({out, width}, master, d.device());
-                  const Tensor db = g.wants(2) ? Tensor::empty({out}, master, d.device()) : Tensor();
-                  run<&Table::gemm>({.a = d.transpose(0, 1), .b = rows(in), .c = dw, .sums = db});
-                  g.set(1, dw.reshape(w_shape));
-                  if (db) g.set(2, db);
-                });
+  return record("linear", y, {x, w, bias}, [in, weight, kept, act, master = w.dtype()](const Tensor& dy_any, Grads& g) {
+    Tensor dy = dy_any.contiguous();
+    if (act != Activation::none) {
+      const Tensor masked = Tensor::empty_like(dy);
+      const UnaryOp op = act == Activation::relu ? UnaryOp::relu : UnaryOp::gelu;
+      run<&Table::unary_bwd>({.op = op, .x = kept, .y = kept, .dy = dy, .dx = masked});
+      dy = masked;
+    }
+    const std::int64_t out = weight.dim(0), width = weight.dim(1);
+    const Tensor d = rows(dy);
+    if (g.wants(0)) g.set(0, product(d, weight, {d.dim(0), width}).reshape(in.shape()));
+    if (!g.wants(1)) {
+      if (g.wants(2)) g.set(2, sum_to(d, {out}, master));
+      return;
+    }
+    View dw = g.contiguous(1);
+    dw.shape = {out, width}, dw.strides = contiguous_strides(dw.shape);  // of [out,1,in] too
+    run<&Table::gemm>({.a = d.transpose(0, 1), .b = rows(in), .c = dw, .sums = g.contiguous(2)});
+  });
 }
 
 }  // namespace spn::ops

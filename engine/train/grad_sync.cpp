@@ -34,13 +34,18 @@ struct GradSync::Impl {
     }
     in_place.resize(parameters.size(), false);
     reducer = std::make_unique<dist::BucketReducer>(comm, layout, views);
-    for (std::size_t i = 0; i < parameters.size(); ++i)
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      parameters[i].make_grad_in(slots[i]);
       parameters[i].on_grad_ready([this, i] {
         if (enabled) put(i);
       });
+    }
   }
   ~Impl() {
-    for (const Var& v : parameters) v.on_grad_ready(nullptr);
+    for (const Var& v : parameters) {
+      v.make_grad_in({});
+      v.on_grad_ready(nullptr);
+    }
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -50,10 +55,10 @@ struct GradSync::Impl {
           "parameter {} got a second gradient since enable(true); enable for the last backward() of a step only",
           parameters[i].name());
     const Tensor& grad = parameters[i].grad();
-    if (grad)
-      slots[i].copy_from(grad);
-    else
+    if (!grad)
       slots[i].fill(0);
+    else if (grad.view().data != slots[i].view().data)  // summed up, or handed over by an op
+      slots[i].copy_from(grad);
     // on a device only the first step's are read, and a fill is a launch
     if (brought.empty() || flags[i].device().type == DeviceType::cpu) flags[i].fill(grad ? 1 : 0);
     parameters[i].clear_grad();  // the bucket has it: no second copy of all gradients at the end of backward

@@ -5,7 +5,10 @@
 
 #include <functional>
 
+#include "engine/ops/conv.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/matmul.h"
+#include "engine/ops/pool.h"
 #include "engine/ops/reduce.h"
 #include "tests/support/tensors.h"
 #include "tests/support/world.h"
@@ -79,6 +82,37 @@ TEST(GradSync, EqualsPlainSums) {
         EXPECT_TRUE(same) << same << " parameter " << i << ", buckets of " << bytes;
       }
       EXPECT_FALSE(m.parameters[kFrozen].grad());
+    }
+  }
+}
+
+// Layers whose kernels write gradients where the buckets want them, and one used twice, whose sum is copied there.
+TEST(GradSync, GradientsAreMadeInTheBuckets) {
+  dist::Comm& comm = test::world();
+  const auto parameter = [](const Shape& s, std::uint64_t seed) { return Var(random(s, seed, DType::f32), true); };
+  const std::vector<Var> p = {parameter({4, 3, 3, 3}, 1), parameter({6, 4, 1, 1}, 2), parameter({5, 6}, 3),
+                              parameter({5}, 4), parameter({5, 5}, 5)};
+  const auto run = [&](int rank) {
+    const Var image(random({2, 3, 4, 4}, 50 + static_cast<std::uint64_t>(rank), DType::f32).channels_last());
+    Var y = ops::conv2d(ops::conv2d(image, p[0], {}, 1, 1), p[1], {});
+    y = ops::linear(ops::global_avg_pool(y), p[2], p[3]);
+    backward(ops::sum(ops::square(ops::linear(ops::linear(y, p[4], {}), p[4], {}))));
+  };
+  std::vector<Tensor> want;
+  for (int r = 0; r < comm.size(); ++r) run(r);  // one after the other: their sum
+  for (const Var& v : p) {
+    want.push_back(v.grad());
+    v.clear_grad();
+  }
+  GradSync sync(p, comm, 400);
+  for (int step = 0; step < 2; ++step) {
+    sync.enable(true);
+    run(comm.rank());
+    sync.finish();
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      const auto same = close(p[i].grad(), want[i], {1e-5, 1e-5});
+      EXPECT_TRUE(same) << same << " parameter " << i;
+      p[i].clear_grad();
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/ops/elementwise.h"
+#include "engine/ops/matmul.h"
 #include "engine/ops/reduce.h"
 #include "tests/support/tensors.h"
 
@@ -16,6 +17,47 @@ TEST(Tape, AddsUpWhatSeveralConsumersContribute) {
   for (const double g : x.grad().to_vector<double>()) EXPECT_DOUBLE_EQ(g, 5);
   backward(ops::sum(x));
   for (const double g : x.grad().to_vector<double>()) EXPECT_DOUBLE_EQ(g, 6) << "backward adds to what is there";
+}
+
+// A gradient is made in the memory given for it, but for one that is summed up or that an op hands over.
+TEST(Tape, AGradientIsMadeInTheMemoryGivenForIt) {
+  const auto leaf = [](const Shape& s, std::uint64_t seed) { return Var(test::random(s, seed), true); };
+  const Var x(test::random({5, 3}, 1)), w = leaf({4, 3}, 2), b = leaf({4}, 3), twice = leaf({4, 4}, 4),
+                                        set = leaf({5, 4}, 5);
+  const auto loss = [&] {
+    const Var y = ops::linear(x, w, b);
+    return ops::sum(ops::mul(ops::linear(ops::linear(y, twice, {}), twice, {}), set));
+  };
+  backward(loss());
+  std::vector<Tensor> plain, memory;
+  for (const Var& v : {w, b, twice, set}) {
+    plain.push_back(v.grad());
+    memory.push_back(Tensor::full(v.shape(), 7, DType::f64));
+    v.clear_grad();
+    v.make_grad_in(memory.back());
+  }
+  const auto expect_grads = [&](double times, const std::vector<bool>& in_place) {
+    std::size_t i = 0;
+    for (const Var& v : {w, b, twice, set}) {
+      EXPECT_EQ(v.grad().view().data == memory[i].view().data, in_place[i]) << i;
+      EXPECT_TRUE(test::close(v.grad(), ops::affine(Var(plain[i]), times).value(), {1e-12, 1e-12})) << i;
+      ++i;
+    }
+  };
+  backward(loss());
+  expect_grads(1, {true, true, false, false});
+  backward(loss());  // added to what is there: memory of their own, and the first sum is left as it was
+  expect_grads(2, {false, false, false, false});
+  EXPECT_TRUE(test::close(memory[0], plain[0], {1e-12, 1e-12}));
+  for (const Var& v : {w, b, twice, set}) v.clear_grad();
+  backward(loss());
+  expect_grads(1, {true, true, false, false});
+  for (const Var& v : {w, b, twice, set}) v.clear_grad();
+  w.make_grad_in({});
+  backward(loss());
+  expect_grads(1, {false, true, false, false});
+  EXPECT_THROW(w.make_grad_in(Tensor::zeros({3, 4}, DType::f64)), Error);
+  EXPECT_THROW(w.make_grad_in(Tensor::zeros({4, 3}, DType::f32)), Error);
 }
 
 TEST(Tape, SharedUpstreamGradientIsNotWrittenTo) {
