@@ -39,8 +39,9 @@ double bytes_of_views(std::span<const View* const> views) {
 }
 
 double bytes_of(const ConvBwd& a) {
-  const auto views = a.views();
-  return bytes_of_views(views) + (a.dx && a.dw ? bytes(a.dy) : 0) + (a.accumulate_dx ? bytes(a.dx) : 0);
+  const double data = a.dx ? bytes(a.dy) + bytes(a.w) + bytes(a.dx) * (a.accumulate_dx ? 2 : 1) : 0;
+  const double filters = a.dw ? bytes(a.dy) + bytes(a.x) + bytes(a.dw) : 0;
+  return data + filters + (a.db ? bytes(a.db) + (a.dw ? 0 : bytes(a.dy)) : 0);
 }
 double bytes_of(const AttentionBwd& a) {
   const View* const views[] = {&a.q, &a.k, &a.v, &a.lse, &a.d_o, &a.dq, &a.dk, &a.dv};

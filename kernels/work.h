@@ -15,7 +15,7 @@ namespace spn::kernels {
 
 struct Work {
   double flops = 0;  // of matrix products, convolutions, attention and the loss; a multiply-add is two
-  double bytes = 0;  // read and written, each element of each view once
+  double bytes = 0;  // read and written: each element of each view once, unless bytes_of says otherwise below
   Work& operator+=(const Work& o) {
     flops += o.flops;
     bytes += o.bytes;
@@ -42,7 +42,7 @@ double bytes_of(const A& a) {
   const auto views = a.views();
   return bytes_of_views(views);
 }
-double bytes_of(const ConvBwd& a);       // dy for each product that reads it; dx both ways where it is added to
+double bytes_of(const ConvBwd& a);  // what each of its products reads and writes; dx both ways where it is added to
 double bytes_of(const AttentionBwd& a);  // without o: its product with d_o is that of the weights with theirs
 double bytes_of(const GatherRows& a);
 double bytes_of(const ScatterAddRows& a);

@@ -49,11 +49,14 @@ void add_into(const Tensor& y, const Tensor& x) {
   kernels::run<&kernels::Table::binary>({.op = kernels::BinaryOp::add, .a = y, .b = x, .y = y});
 }
 
+// Nobody else sees it, and each element has a place of its own (an expanded gradient has not).
+bool may_be_written(const Tensor& t) { return t.use_count() == 1 && (t.is_contiguous() || t.is_channels_last()); }
+
 // Sums contributions without ever writing to a tensor that somebody else can see.
 void accumulate(Tensor& sum, Tensor g) {
   if (!sum) {
     sum = std::move(g);
-  } else if (sum.use_count() == 1) {
+  } else if (may_be_written(sum)) {
     add_into(sum, g);
   } else {
     Tensor fresh = Tensor::empty_like(sum);
@@ -64,7 +67,7 @@ void accumulate(Tensor& sum, Tensor g) {
 
 class GradsOf final : public Grads {
  public:
-  // uses: how many records will still contribute to each node, this one included.
+  // uses: how many inputs of records, this one's included, will still contribute to each node.
   GradsOf(const Node& node, std::unordered_map<Node*, Tensor>& sums, const std::unordered_map<Node*, int>& uses)
       : node_(node), sums_(sums), uses_(uses), given_(node.inputs.size()) {}
   bool wants(std::size_t i) const override {
@@ -83,7 +86,7 @@ class GradsOf final : public Grads {
   View gathered(std::size_t i) override {
     if (!wants(i)) return {};
     const auto it = sums_.find(node_.inputs[i].get());
-    return it != sums_.end() && it->second && it->second.use_count() == 1 ? it->second.view() : View{};
+    return it != sums_.end() && it->second && may_be_written(it->second) ? it->second.view() : View{};
   }
   std::vector<Tensor>& given() { return given_; }
 
@@ -176,9 +179,11 @@ void Var::make_grad_in(Tensor memory) const {
   check(node_ && node_->op == nullptr, "make_grad_in", "only leaves have memory for gradients");
   const Tensor& v = node_->value;
   check(!memory ||
-            (memory.shape() == v.shape() && memory.dtype() == v.dtype() && memory.is_contiguous() == v.is_contiguous()),
-        "make_grad_in", "expected memory like the value's, {} {}, got {} {}", name_of(v.dtype()), v.shape().str(),
-        name_of(memory.dtype()), memory.shape().str());
+            (memory.shape() == v.shape() && memory.dtype() == v.dtype() && memory.device() == v.device() &&
+             ((v.is_contiguous() && memory.is_contiguous()) || (v.is_channels_last() && memory.is_channels_last()))),
+        "make_grad_in", "expected memory like the value's without gaps, {} {} by {}, got {} {} by {}",
+        name_of(v.dtype()), v.shape().str(), v.strides().str(), name_of(memory.dtype()), memory.shape().str(),
+        memory.strides().str());
   node_->grad_memory = std::move(memory);
 }
 void Var::on_grad_ready(std::function<void()> hook) const {

@@ -48,9 +48,10 @@ class Var {
   void renew_rounded() const;
   // Leaves only: freezes or thaws a parameter.
   void set_requires_grad(bool wanted) const;
-  // Leaves only: memory of the value's shape, dtype and order in which a gradient is made at once, instead of in memory
-  // of its own, where it is the first and only one of a backward() and comes from a kernel. grad() is then this tensor.
-  // An absent one takes it back.
+  // Leaves only: memory of the value's shape, dtype and order (no gaps) in which a gradient is made at once, instead of
+  // in memory of its own, where it is the first and only one of a backward() and comes from a kernel. grad() is then
+  // this tensor, and what was taken from an earlier grad() is overwritten: the one exception to what set() promises. An
+  // absent one takes it back.
   void make_grad_in(Tensor memory) const;
   // Called once in each backward(), as soon as this leaf's gradient of that pass is complete. Leaves only.
   void on_grad_ready(std::function<void()> hook) const;
@@ -75,7 +76,7 @@ class Grads {
   virtual View contiguous(std::size_t i) = 0;
   // Hands over a tensor instead (it may share storage with others: it is never written). Ignored when not wanted.
   virtual void set(std::size_t i, Tensor g) = 0;
-  // What other records have given for input i so far, for a kernel that adds to it in place instead of giving a
+  // What other records have given for input i so far, dense, for a kernel that adds to it in place instead of giving a
   // gradient of its own; absent where there is nothing yet, or where others see that memory.
   virtual View gathered(std::size_t i) = 0;
 };

@@ -107,9 +107,10 @@ Var batch_norm(const Var& x, const Var& w, const Var& b, const Tensor& running_m
                   // Nobody else sees dy's memory: results may go there, and stay in the cache.
                   const bool reuse = is_dense(dy_given) && dy_given.use_count() == 1;
                   Tensor dy = dense(dy_given);
-                  Tensor own = Tensor::empty({2, channels}, DType::f64, in.device());
+                  const Tensor sums_of_g = Tensor::empty({2, channels}, DType::f64, in.device());
                   const bool write_g = relu && has_residual;
                   Tensor masked = !write_g ? Tensor() : reuse ? dy : like(in);
+                  // w and b take this rank's share (the gradient reducer adds the others); x takes everybody's.
                   run<&Table::batch_norm_bwd_stats>({.x = in,
                                                      .y = kept,
                                                      .dy = dy,
@@ -118,18 +119,13 @@ Var batch_norm(const Var& x, const Var& w, const Var& b, const Tensor& running_m
                                                      .w = w,
                                                      .b = b,
                                                      .g = masked,
-                                                     .sums = own,
+                                                     .sums = sums_of_g,
                                                      .dw = g.contiguous(1),
                                                      .db = g.contiguous(2),
                                                      .relu = relu});
-                  // Weights take this rank's share (the gradient reducer adds the others); x takes everybody's.
                   const Tensor through = write_g ? masked : dy;
                   if (g.wants(0)) {
-                    Tensor all = own;
-                    if (comm != nullptr && !fixed) {
-                      all = own.clone();
-                      comm->all_reduce(all);
-                    }
+                    if (comm != nullptr && !fixed) comm->all_reduce(sums_of_g);
                     Tensor dx = reuse && !has_residual ? dy : like(in);
                     run<&Table::batch_norm_bwd_apply>({.x = in,
                                                        .g = through,
@@ -137,7 +133,7 @@ Var batch_norm(const Var& x, const Var& w, const Var& b, const Tensor& running_m
                                                        .rstd = rstd,
                                                        .w = w,
                                                        .b = b,
-                                                       .sums = all,
+                                                       .sums = sums_of_g,
                                                        .dx = dx,
                                                        .count = count,
                                                        .fixed_statistics = fixed,

@@ -34,22 +34,21 @@ Var convolve(const char* op, const Var& x, const Tensor& in4, const Var& w, cons
   const Tensor b = bias ? bias.value().contiguous() : Tensor();
   run<&Table::conv_fwd>({.conv = conv, .x = in, .w = weights, .bias = b, .y = y});
   return record(op, conv.one_dim ? y.select(2, 0).contiguous() : y, {x, w, bias},
-                [in, weights, conv, back, master = w.dtype()](const Tensor& dy, Grads& g) {
+                [in, weights, conv, back](const Tensor& dy, Grads& g) {
                   const Tensor dy4 = conv.one_dim ? dy.unsqueeze(2).channels_last() : dy.channels_last();
                   // A residual block's input has the gradient of its shortcut already: the product adds to it.
                   const View onto = is_product(conv, weights) ? g.gathered(0) : View{};
                   const bool accumulate = onto && onto.is_channels_last();
-                  Tensor dx, dw;
+                  Tensor dx;
                   if (g.wants(0) && !accumulate) dx = Tensor::empty_channels_last(in.shape(), in.dtype(), in.device());
-                  View to_w = g.contiguous(1);
-                  to_w.shape = weights.shape(), to_w.strides = contiguous_strides(to_w.shape);
-                  if (!to_w && g.wants(2)) dw = Tensor::empty(weights.shape(), master, in.device());
+                  View dw = g.contiguous(1);
+                  dw.shape = weights.shape(), dw.strides = contiguous_strides(dw.shape);
                   run<&Table::conv_bwd>({.conv = conv,
                                          .x = in,
                                          .w = weights,
                                          .dy = dy4,
                                          .dx = accumulate ? onto : dx.view(),
-                                         .dw = to_w ? to_w : dw.view(),
+                                         .dw = dw,
                                          .db = g.contiguous(2),
                                          .accumulate_dx = accumulate});
                   if (dx) g.set(0, back(dx));

@@ -152,7 +152,8 @@ class Counter {
       cost.input_bytes += static_cast<double>(t.bytes());
     meta_table().reset_peak();
     const double before = in_use();
-    // as GradSync does: a gradient goes into its bucket, which is there all the time, as soon as it is complete
+    // as GradSync does: a gradient goes into its bucket, which is there all the time, as soon as it is complete; those
+    // that are made there are counted once more while they are, a little too much
     const auto trained = model_.registry().trainable();
     if (ranks_)
       for (const Var& v : trained) v.on_grad_ready([&v] { v.clear_grad(); });

@@ -35,7 +35,7 @@ struct GradSync::Impl {
     in_place.resize(parameters.size(), false);
     reducer = std::make_unique<dist::BucketReducer>(comm, layout, views);
     for (std::size_t i = 0; i < parameters.size(); ++i) {
-      parameters[i].make_grad_in(slots[i]);
+      make_in_slot(i);
       parameters[i].on_grad_ready([this, i] {
         if (enabled) put(i);
       });
@@ -50,6 +50,12 @@ struct GradSync::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
+  // A layer's kernel may write the gradient where the bucket wants it, but for parameters with gaps.
+  void make_in_slot(std::size_t i) {
+    const Tensor& value = parameters[i].value();
+    if (value.is_contiguous() || value.is_channels_last()) parameters[i].make_grad_in(slots[i]);
+  }
+
   void put(std::size_t i) {
     check(!in_place[i], "grad_sync",
           "parameter {} got a second gradient since enable(true); enable for the last backward() of a step only",
@@ -61,7 +67,8 @@ struct GradSync::Impl {
       slots[i].copy_from(grad);
     // on a device only the first step's are read, and a fill is a launch
     if (brought.empty() || flags[i].device().type == DeviceType::cpu) flags[i].fill(grad ? 1 : 0);
-    parameters[i].clear_grad();  // the bucket has it: no second copy of all gradients at the end of backward
+    parameters[i].clear_grad();      // the bucket has it: no second copy of all gradients at the end of backward
+    parameters[i].make_grad_in({});  // and may be under way: nobody writes there until finish()
     in_place[i] = true;
     reducer->arrived(layout.slots[i].bucket);
   }
@@ -110,6 +117,7 @@ double GradSync::finish() {
   m.read_flags();
   for (std::size_t i = 0; i < m.parameters.size(); ++i) {
     m.in_place[i] = false;
+    m.make_in_slot(i);
     if (m.brought[i]) m.parameters[i].set_grad(m.slots[i]);
   }
   return m.reducer->take_seconds();

@@ -26,10 +26,11 @@ TEST(Work, OfAConvolutionsPasses) {
   EXPECT_EQ(flops_of(ConvBwd{.conv = {1, 1}, .x = x, .w = w, .dy = y, .dx = x, .dw = w}), 2 * one);
   EXPECT_EQ(flops_of(ConvBwd{.conv = {1, 1}, .x = x, .w = w, .dy = y, .dw = w}), one);
   const double in = 4.0 * 2 * 3 * 64, filters = 4.0 * 4 * 27, out = 4.0 * 2 * 4 * 64;
-  EXPECT_EQ(bytes_of(ConvBwd{.conv = {1, 1}, .x = x, .w = w, .dy = y, .dw = w}), in + 2 * filters + out);
+  EXPECT_EQ(bytes_of(ConvBwd{.conv = {1, 1}, .x = x, .w = w, .dy = y, .dw = w}), in + filters + out);
+  EXPECT_EQ(bytes_of(ConvBwd{.conv = {1, 1}, .x = x, .w = w, .dy = y, .db = y}), 2 * out);
   // each of the two products reads dy; one that adds to dx reads it too
   EXPECT_EQ(bytes_of(ConvBwd{.x = x, .w = w, .dy = y, .dx = x, .dw = w}), 2 * in + 2 * filters + 2 * out);
-  EXPECT_EQ(bytes_of(ConvBwd{.w = w, .dy = y, .dx = x, .accumulate_dx = true}), 2 * in + filters + out);
+  EXPECT_EQ(bytes_of(ConvBwd{.x = x, .w = w, .dy = y, .dx = x, .accumulate_dx = true}), 2 * in + filters + out);
 }
 
 TEST(Work, OfAttentionsGradientsThoseThatAreWanted) {

@@ -19,6 +19,16 @@ TEST(Tape, AddsUpWhatSeveralConsumersContribute) {
   for (const double g : x.grad().to_vector<double>()) EXPECT_DOUBLE_EQ(g, 6) << "backward adds to what is there";
 }
 
+TEST(Tape, AnExpandedGradientIsNotAddedToInPlace) {
+  // mean hands over one number for all elements: adding to it there would add everything to one place
+  const Var x(test::random({3, 5}, 1), true);
+  const Var squares = ops::square(x), mean = ops::mean(x);
+  const Tensor dy = test::random({3, 5}, 2);
+  backward({squares, mean}, {dy, Tensor::full({}, 30, DType::f64)});
+  const auto in = x.value().to_vector<double>(), d = dy.to_vector<double>(), got = x.grad().to_vector<double>();
+  for (std::size_t i = 0; i < in.size(); ++i) EXPECT_NEAR(got[i], 2 * in[i] * d[i] + 2, 1e-12) << i;
+}
+
 // A gradient is made in the memory given for it, but for one that is summed up or that an op hands over.
 TEST(Tape, AGradientIsMadeInTheMemoryGivenForIt) {
   const auto leaf = [](const Shape& s, std::uint64_t seed) { return Var(test::random(s, seed), true); };
@@ -58,6 +68,7 @@ TEST(Tape, AGradientIsMadeInTheMemoryGivenForIt) {
   expect_grads(1, {false, true, false, false});
   EXPECT_THROW(w.make_grad_in(Tensor::zeros({3, 4}, DType::f64)), Error);
   EXPECT_THROW(w.make_grad_in(Tensor::zeros({4, 3}, DType::f32)), Error);
+  EXPECT_THROW(w.make_grad_in(Tensor::zeros({3, 4}, DType::f64).transpose(0, 1)), Error);
 }
 
 TEST(Tape, SharedUpstreamGradientIsNotWrittenTo) {

@@ -5,9 +5,9 @@ and its whole course on the CPU at tiny sizes; with PyTorch's side where a Pytho
   python3 tests/launch/bench/gpu_check_test.py BUILD_DIR
 """
 import json
-import re
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
