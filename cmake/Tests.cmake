@@ -44,6 +44,7 @@ set(mpi_env "OMPI_ALLOW_RUN_AS_ROOT=1" "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1" "OMPI_
 list(REMOVE_ITEM folders ${CMAKE_SOURCE_DIR}/tests/cuda)
 file(GLOB cuda_tests CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/cuda/*_test.cpp")
 if(NOT SPN_SANITIZE)  # the emulator switches stacks, which AddressSanitizer cannot follow; it has guard pages of its own
+  add_subdirectory(tests/support/ptx)
   add_subdirectory(tests/support/emulator)
   add_executable(test_cuda_emulated ${cuda_tests})
   target_link_libraries(test_cuda_emulated PRIVATE spn_cuda_emulated spn_cli spn_test_support)
@@ -53,7 +54,7 @@ if(NOT SPN_SANITIZE)  # the emulator switches stacks, which AddressSanitizer can
   set_tests_properties(cuda_emulated PROPERTIES LABELS unit TIMEOUT 1800)
 endif()
 if(SPN_HAVE_CUDA)
-  list(FILTER cuda_tests EXCLUDE REGEX "/emulator_[a-z_]*\\.cpp$")  # of the emulator itself
+  list(FILTER cuda_tests EXCLUDE REGEX "/(emulator|ptx)_[a-z_]*\\.cpp$")  # of the emulator itself
   add_executable(test_cuda ${cuda_tests} tests/cuda/on_gpu.cpp)
   target_link_libraries(test_cuda PRIVATE spn_cli spn_test_support)
   spn_test_flags(test_cuda)
