@@ -50,8 +50,19 @@ if(NOT SPN_SANITIZE)  # the emulator switches stacks, which AddressSanitizer can
   target_link_libraries(test_cuda_emulated PRIVATE spn_cuda_emulated spn_cli spn_test_support)
   target_include_directories(test_cuda_emulated PRIVATE tests/support/emulator)
   spn_test_flags(test_cuda_emulated)
-  add_test(NAME cuda_emulated COMMAND test_cuda_emulated)
+  target_link_options(test_cuda_emulated PRIVATE -rdynamic)  # kernels are found in PTX by their names
+  add_test(NAME cuda_emulated COMMAND test_cuda_emulated --gtest_filter=-FromNvcc.*)  # those need PTX
   set_tests_properties(cuda_emulated PROPERTIES LABELS unit TIMEOUT 1800)
+  if(SPN_PTX_FILES)  # what nvcc made of them, interpreted
+    set(of_kernels "CudaAttention.*:CudaContrastive.*:From*-CudaAttention.TiledSequences")
+    string(APPEND of_kernels ":CudaAttention.LongSequencesAreProducts:CudaContrastive.ManyPanelsAreOne")
+    if(SPN_PTX_KERNELS STREQUAL "ALL")
+      set(of_kernels "Cuda*:From*-CudaCommands.*:CudaBench.*")
+    endif()
+    add_test(NAME cuda_ptx COMMAND test_cuda_emulated --gtest_filter=${of_kernels})
+    set_tests_properties(cuda_ptx PROPERTIES LABELS unit TIMEOUT 1800
+                         ENVIRONMENT "SPN_PTX=${SPN_PTX_FILES};OMP_NUM_THREADS=1")
+  endif()
 endif()
 if(SPN_HAVE_CUDA)
   list(FILTER cuda_tests EXCLUDE REGEX "/(emulator|ptx)_[a-z_]*\\.cpp$")  # of the emulator itself

@@ -215,6 +215,13 @@ namespace spn::emulator {
 void limit_captures(std::size_t bytes) { kernels::cuda::g_capture_limit = bytes; }
 int graphs() { return kernels::cuda::g_graphs; }
 std::int64_t host_waits() { return kernels::cuda::g_host_waits; }
+std::optional<std::span<const std::byte>> memory_around(const void* p) {
+  const auto bytes = [](const Guarded& g) { return std::span(static_cast<const std::byte*>(g.data()), g.size()); };
+  if (const auto* block = kernels::cuda::block_of(p); block != nullptr) return bytes(*block->memory);
+  for (const auto& kept : kernels::cuda::device().kept)
+    if (kernels::cuda::inside(*kept, p)) return bytes(*kept);
+  return std::nullopt;
+}
 void touch(const void* arguments, std::size_t bytes) {
   ++kernels::cuda::g_done;
   for (std::size_t at = 0; at + sizeof(void*) <= bytes; at += sizeof(void*)) {

@@ -2,6 +2,7 @@
 // between barriers (emulator.h). Only the emulated build has this file on its path.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <type_traits>
@@ -87,7 +88,10 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared, S /
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   spn::emulator::queue([=, ... copies = static_cast<P>(args)] {
     (spn::emulator::touch(&copies, sizeof copies), ...);  // NOLINT(bugprone-sizeof-expression): pointers are arguments
-    spn::emulator::run_grid(grid, block, shared, [&] { kernel(copies...); });
+    const std::array<spn::emulator::Argument, sizeof...(P)> arguments{
+        spn::emulator::Argument{&copies, sizeof copies}...};  // NOLINT(bugprone-sizeof-expression)
+    if (!spn::emulator::run_from_ptx(reinterpret_cast<const void*>(kernel), grid, block, shared, arguments))
+      spn::emulator::run_grid(grid, block, shared, [&] { kernel(copies...); });
   });
 }
 

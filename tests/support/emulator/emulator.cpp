@@ -254,8 +254,10 @@ bool recording() { return g_recording; }
 std::size_t shared_limit() { return g_shared_limit; }
 void set_shared_limit(std::size_t bytes) { g_shared_limit = bytes; }
 void set_order(Order order) { g_order = order; }
+Order order() { return g_order; }
 std::int64_t launches() { return g_launches; }
 std::int64_t copies_begun() { return g_copies; }
+void count_copies(std::int64_t more) { g_copies += more; }
 
 const Dim3& thread_index() { return block().current().index; }
 const Dim3& block_index() { return block().at; }
@@ -300,7 +302,7 @@ void await_copies(std::size_t but) {
     for (const AsyncCopy& c : underway.front()) c.make();
 }
 
-void run_grid(const Dim3& grid, const Dim3& shape, std::size_t shared_bytes, const std::function<void()>& body) {
+void check_launch(const Dim3& grid, const Dim3& shape, std::size_t shared_bytes) {
   const std::uint64_t threads = std::uint64_t{shape.x} * shape.y * shape.z;
   check(threads >= 1 && threads <= kThreadLimit, "emulator", "expected 1 to {} threads a block, got {}", kThreadLimit,
         threads);
@@ -310,6 +312,10 @@ void run_grid(const Dim3& grid, const Dim3& shape, std::size_t shared_bytes, con
         g_shared_limit, shared_bytes);
   check(g_block == nullptr, "emulator", "a kernel launches a kernel");
   ++g_launches;
+}
+
+void run_grid(const Dim3& grid, const Dim3& shape, std::size_t shared_bytes, const std::function<void()>& body) {
+  check_launch(grid, shape, shared_bytes);
   const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
   for (std::uint64_t n = 0; n < blocks; ++n) {
     const std::uint64_t i = g_order == Order::forward ? n : blocks - 1 - n;

@@ -14,6 +14,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <span>
+#include <string_view>
 #include <vector>
 
 namespace spn::emulator {
@@ -27,10 +30,12 @@ struct Dim3 {
 enum class Order { forward, backward, shuffled };
 // The order of blocks, and of threads between barriers, from now on.
 void set_order(Order order);
+Order order();
 // Kernels launched since the start, to see that a test has run any.
 std::int64_t launches();
 // Likewise copies into shared memory beside arithmetic, to see that a kernel with them has run.
 std::int64_t copies_begun();
+void count_copies(std::int64_t more);
 // How often since the start the host waited for the device where a GPU makes it wait: copies with a side in host
 // memory, sync, collect, the beginning of a capture.
 std::int64_t host_waits();
@@ -68,14 +73,36 @@ void begin_copy(void* to, const void* from, std::size_t bytes);
 void commit_copies();
 void await_copies(std::size_t but);
 
+// A kernel's arguments, as they lie in memory.
+struct Argument {
+  const void* at;
+  std::size_t bytes;
+};
+// Runs a grid of the kernel at this address from its PTX, if there is any (from_ptx.cpp): what nvcc made of the same
+// source. Whether there was.
+bool run_from_ptx(const void* kernel, const Dim3& grid, const Dim3& block, std::size_t shared_bytes,
+                  std::span<const Argument> arguments);
+// Files and folders of .ptx, apart by ':'; none: every kernel runs as the host's compiler made it. At first it is what
+// SPN_PTX says.
+void use_ptx(std::string_view paths);
+bool has_ptx();
+// Of launches(), those that ran from PTX; products of matrix fragments in them.
+std::int64_t launches_from_ptx();
+std::int64_t products_from_ptx();
+
 // body: one thread of the kernel.
 void run_grid(const Dim3& grid, const Dim3& block, std::size_t shared_bytes, const std::function<void()>& body);
+
+// Counts a launch, and refuses one that a device would.
+void check_launch(const Dim3& grid, const Dim3& block, std::size_t shared_bytes);
 
 // What the device is asked to do comes here: it is done at once, or kept while a step is captured.
 void queue(std::function<void()> work);
 // Said by what is done on the device: it may read or write any block of memory that an address among these bytes (a
 // kernel's arguments) lies in. An upload into such a block has to wait for it (uploads_follow).
 void touch(const void* arguments, std::size_t bytes);
+// The device's memory around an address, if it has any there.
+std::optional<std::span<const std::byte>> memory_around(const void* p);
 using Recorded = std::vector<std::function<void()>>;
 void begin_recording();
 Recorded end_recording();
