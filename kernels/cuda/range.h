@@ -16,7 +16,7 @@ class Range {
   Range& operator=(const Range&) = delete;
 
  private:
-  std::int64_t outer_ = 0;  // the wait around it (runtime.cpp)
+  [[maybe_unused]] std::int64_t outer_ = 0;  // the wait around it (runtime.cpp; the emulator has none)
 };
 
 // "layer_norm_fwd" of entry<&cuda::layer_norm_fwd>'s __PRETTY_FUNCTION__.
