@@ -29,6 +29,7 @@ done
 say "What is needed"
 launch/local/install.sh "${install[@]}"
 mpi_environment
+export GTEST_COLOR=no  # mpiexec's ranks write to a terminal of its own making; count_tests.py reads plain lines
 # A Python of ours has all that the tests import: there a skip would hide a failure.
 if [ -x "$SPN_PYTHON" ]; then export SPN_REQUIRE_PYTHON=1; else unset SPN_PYTHON; fi
 if [ -z "${SPN_REAL_SLIDES:-}" ] && [ -d ../shared/data/stimage-1k4m ]; then
