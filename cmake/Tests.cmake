@@ -61,7 +61,7 @@ if(NOT SPN_SANITIZE)  # the emulator switches stacks, which AddressSanitizer can
     endif()
     add_test(NAME cuda_ptx COMMAND test_cuda_emulated --gtest_filter=${of_kernels})
     set_tests_properties(cuda_ptx PROPERTIES LABELS unit TIMEOUT 1800
-                         ENVIRONMENT "SPN_PTX=${SPN_PTX_FILES};OMP_NUM_THREADS=1")
+                         ENVIRONMENT "SPN_PTX=${SPN_PTX_FILES};SPN_REQUIRE_PTX=1;OMP_NUM_THREADS=1")
   endif()
 endif()
 if(SPN_HAVE_CUDA)

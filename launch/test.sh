@@ -95,7 +95,7 @@ if [ "$slow" = 1 ]; then
 fi
 tests "$BUILD" release '^(unit|data|dist|cli)$'
 if [ ! -d "$BUILD/CMakeFiles/spn_cuda.dir" ]; then
-  skip "compilation of the CUDA backend: nvcc, cuDNN or NCCL was not found (its kernels were tested on the host)"
+  skip "compilation of the CUDA backend: nvcc, cuDNN or NCCL was not found (its kernels were tested on the host, not from PTX)"
 elif nvidia-smi -L >/dev/null 2>&1; then
   tests "$BUILD" gpu '^gpu$'
 else

@@ -39,7 +39,7 @@ def compare_embeddings(text, bound):
 
 def count_tests(text, cut):
     """(passed, failed, skipped, problem) of a GoogleTest program's output; cut: it was ended before it was done."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", text)  # colours
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)  # colours: mpirun's ranks write to a terminal of its making
     passed = len(re.findall(r"^\[       OK \]", text, re.M))
     failed = len(set(re.findall(r"^\[  FAILED  \] ([\w/]+\.[\w/]+)", text, re.M)))
     skipped = len(set(re.findall(r"^\[  SKIPPED \] ([\w/]+\.[\w/]+)", text, re.M)))

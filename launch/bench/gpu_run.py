@@ -37,8 +37,7 @@ class Runner:
         self.budget = report.Budget(60 * args.minutes, time.monotonic, reserve)
         self.parts, self.figures, self.machine, self.made, self.torch = [], [], {}, {}, None
         self.earlier, self.goes_on = None, False  # gpu-check.json of a call before this one
-        # no colours: mpirun's ranks write to a terminal of its own making, and gpu_report.py reads GoogleTest's lines
-        self.env = dict(os.environ, SPN_REQUIRE_CUDA="1" if self.cuda else "", GTEST_COLOR="no")
+        self.env = dict(os.environ, SPN_REQUIRE_CUDA="1" if self.cuda else "")
         if self.cuda:  # one GPU, also where there are more: figures and the two ranks on it are of that one
             self.env["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         elif args.small:
