@@ -30,6 +30,11 @@ int run_bench_loss(dist::Comm& world, const std::vector<std::string>& args) {
   precision.add_to(options);
   device.add_to(options);
   if (!options.parse(args, std::cout)) return exit_ok;
+  if (!(what.scale > 0)) fail_usage("bench loss", "--scale: expected a number above 0, got {}", what.scale);
+  if (!(what.radius_um > 0))
+    fail_usage("bench loss", "--exclude-radius-um: expected a distance above 0, got {}", what.radius_um);
+  if (options.given("exclude-radius-um") && negatives != "exclude_radius_um")
+    fail_usage("bench loss", "--exclude-radius-um: expected --negatives exclude_radius_um with it, got {}", negatives);
   device.open(world, precision);
   what.device = device.device();
   // a CPU multiplies a loss in fp32, whatever the activations are in (kernels/args/contrastive.h)

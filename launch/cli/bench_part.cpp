@@ -97,8 +97,10 @@ int run_bench_part(dist::Comm& world, const std::vector<std::string>& args) {
   add_model_options(options, config);
   if (!options.parse(args, std::cout)) return exit_ok;
   if (what.batch < 1 || what.steps < 1 || what.warm_up < 0)
-    fail_usage("bench", "expected --batch and --steps of at least 1 and --warm-up of at least 0");
-  if (world.size() != 1) fail_usage("bench", "bench part times one rank, got {}; leave mpirun out", world.size());
+    fail_usage("bench part",
+               "expected --batch and --steps of at least 1 and --warm-up of at least 0, got {}, {} and {}", what.batch,
+               what.steps, what.warm_up);
+  if (world.size() != 1) fail_usage("bench part", "bench part times one rank, got {}; leave mpirun out", world.size());
   config.validate();
   const int threads = settle_threads();
 

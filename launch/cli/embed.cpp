@@ -6,11 +6,9 @@
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
 #include "launch/cli/command.h"
-#include "launch/cli/device.h"
 #include "launch/cli/embed_pack.h"
 #include "launch/cli/features.h"
-#include "launch/cli/load_model.h"
-#include "launch/cli/precision.h"
+#include "launch/cli/output.h"
 #include "launch/cli/version.h"
 
 namespace spn::cli {
@@ -29,8 +27,9 @@ data::H5ad::Fact of_slides(const data::PackSet& packs, double data::PackSlide::*
   return all;
 }
 
-data::H5ad assemble(const LoadedModel& loaded, const data::PackSet& packs, eval::Embeddings&& z,
-                    const std::string& precision, const char* weights) {
+data::H5ad assemble(const ModelOnPacks& what, eval::Embeddings&& z, const EmbedOptions& o) {
+  const LoadedModel& loaded = what.loaded;
+  const data::PackSet& packs = what.packs;
   data::H5ad out;
   auto& slide = out.categorical["slide"];
   auto& row = out.integer["array_row"];
@@ -75,8 +74,8 @@ data::H5ad assemble(const LoadedModel& loaded, const data::PackSet& packs, eval:
   uns["niche_window_um"] = of_slides(packs, &data::PackSlide::niche_window_um);
   uns["niche_radius_um"] = of_slides(packs, &data::PackSlide::niche_radius_um);
   uns["um_per_px"] = of_slides(packs, &data::PackSlide::um_per_px);
-  uns["weights"] = std::string(weights);
-  uns["precision"] = precision;
+  uns["weights"] = std::string(o.weights());
+  uns["precision"] = o.precision.name;
   for (const auto& [name, value] : input_facts(packs)) uns[name] = value;
   if (loaded.seed) uns["seed"] = static_cast<std::int64_t>(*loaded.seed);
   return out;
@@ -85,39 +84,23 @@ data::H5ad assemble(const LoadedModel& loaded, const data::PackSet& packs, eval:
 }  // namespace
 
 int run_embed(dist::Comm& world, const std::vector<std::string>& args) {
-  std::string checkpoint, output, features = "auto";
-  std::vector<std::string> pack_paths;
-  std::int64_t batch = 256;
-  Precision precision;
-  DeviceChoice device;
-  bool ema = false;
+  EmbedOptions o;
+  std::string output;
   Options options("embed", "Embeds every spot and niche of a pack with a trained model and writes an .h5ad.");
-  options.add("checkpoint", &checkpoint, "a checkpoint folder, or a run directory (its newest checkpoint)");
-  options.add("pack", &pack_paths, "packs from `spotniche prepare`");
+  o.add_to(options, "packs from `spotniche prepare`");
   options.add("output", &output, "the .h5ad to write");
-  add_features_option(options, &features);
-  options.add("batch", &batch, "rows embedded at once on a rank");
-  precision.add_to(options);
-  device.add_to(options);
-  options.add("ema", &ema, "use the averaged weights of a run with --ema-decay");
-  for (const char* name : {"checkpoint", "pack", "output"}) options.require(name);
+  options.require("output");
   if (!options.parse(args, std::cout)) return exit_ok;
-  if (batch < 1) fail_usage("embed", "--batch: expected at least 1, got {}", batch);
-
-  device.open(world, precision);
-  const LoadedModel loaded = load_model(checkpoint, ema, device.device());
-  data::PackSet packs(pack_paths);
-  use_spot_features(packs, loaded.model->config(), loaded.spot_gene_key);
-  require_fits(loaded.model->config(), loaded.genes, packs, loaded.folder);
-  use_niche_features(world, packs, *loaded.model, {features, false, true, false, false});
-  log::info("embedding {} spots of {} pack(s) with {}", packs.rows(), packs.packs(), loaded.folder);
-  eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch, precision.dtype(), device.device());
+  require_file_place("embed", output);
+  o.open(world, "embed");
+  const ModelOnPacks what = load_model_on_packs(world, o);
+  log::info("embedding {} spots of {} pack(s) with {}", what.packs.rows(), what.packs.packs(), what.loaded.folder);
+  eval::Embeddings z = embed_packs(world, what, o);
   dist::together(world, "embed", [&] {
-    if (world.rank() == 0)
-      data::write_h5ad(output, assemble(loaded, packs, std::move(z), precision.name, ema ? "ema" : "model"));
+    if (world.rank() == 0) data::write_h5ad(output, assemble(what, std::move(z), o));
   });
   log::info("wrote {}: obsm X_spotniche and five more, {} columns each; open it with scanpy.read_h5ad", output,
-            loaded.model->config().joint_width);
+            what.loaded.model->config().joint_width);
   return exit_ok;
 }
 

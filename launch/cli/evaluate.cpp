@@ -1,5 +1,4 @@
 // evaluate: retrieval of the three targets, both directions, per slide, beside chance.
-
 #include <filesystem>
 #include <iostream>
 
@@ -9,11 +8,9 @@
 #include "engine/dist/together.h"
 #include "engine/eval/retrieval.h"
 #include "launch/cli/command.h"
-#include "launch/cli/device.h"
 #include "launch/cli/embed_pack.h"
 #include "launch/cli/features.h"
-#include "launch/cli/load_model.h"
-#include "launch/cli/precision.h"
+#include "launch/cli/output.h"
 
 namespace spn::cli {
 namespace {
@@ -71,43 +68,30 @@ std::vector<Slide> slides_of(const data::PackSet& packs) {
 }  // namespace
 
 int run_evaluate(dist::Comm& world, const std::vector<std::string>& args) {
-  std::string checkpoint, output, features = "auto";
-  std::vector<std::string> pack_paths;
-  std::int64_t batch = 256;
-  Precision precision;
-  DeviceChoice device;
-  bool ema = false;
+  EmbedOptions o;
+  std::string output;
   Options options("evaluate",
                   "Retrieval by a trained model: does a spot's image find its genes among all of its slide?");
-  options.add("checkpoint", &checkpoint, "a checkpoint folder, or a run directory (its newest checkpoint)");
-  options.add("pack", &pack_paths, "packs of held-out slides");
+  o.add_to(options, "packs of held-out slides");
   options.add("output", &output, "folder for metrics.json");
-  add_features_option(options, &features);
-  options.add("batch", &batch, "rows embedded at once on a rank");
-  precision.add_to(options);
-  device.add_to(options);
-  options.add("ema", &ema, "use the averaged weights of a run with --ema-decay");
-  for (const char* name : {"checkpoint", "pack", "output"}) options.require(name);
+  options.require("output");
   if (!options.parse(args, std::cout)) return exit_ok;
-  if (batch < 1) fail_usage("evaluate", "--batch: expected at least 1, got {}", batch);
-
-  device.open(world, precision);
-  const LoadedModel loaded = load_model(checkpoint, ema, device.device());
-  data::PackSet packs(pack_paths);
-  use_spot_features(packs, loaded.model->config(), loaded.spot_gene_key);
-  require_fits(loaded.model->config(), loaded.genes, packs, loaded.folder);
-  use_niche_features(world, packs, *loaded.model, {features, false, true, false, false});
-  const eval::Embeddings z = embed_packs(world, *loaded.model, packs, batch, precision.dtype(), device.device());
+  require_folder_place("evaluate", output);
+  o.open(world, "evaluate");
+  const ModelOnPacks what = load_model_on_packs(world, o);
+  const LoadedModel& loaded = what.loaded;
+  const data::PackSet& packs = what.packs;
+  const eval::Embeddings z = embed_packs(world, what, o);
   dist::together(world, "evaluate", [&] {
     if (world.rank() != 0) return;
     const std::int64_t width = loaded.model->config().joint_width;
     Json json;
     json["checkpoint"] = loaded.folder;
     json["checkpoint_sha256"] = loaded.checksum;
-    json["weights"] = ema ? "ema" : "model";
-    json["precision"] = precision.name;
+    json["weights"] = o.weights();
+    json["precision"] = o.precision.name;
     for (const auto& [name, value] : input_facts(packs)) json[name] = value;
-    json["packs"] = pack_paths;
+    json["packs"] = o.packs;
     json["gallery"] = "all spots of the query's slide; ties count against";
     std::array<std::vector<eval::Recall>, 3> groups;
     for (const Slide& s : slides_of(packs)) {

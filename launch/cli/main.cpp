@@ -39,7 +39,7 @@ int dispatch(dist::Comm& world, const std::vector<std::string>& args) {
     return args.empty() ? exit_usage : exit_ok;
   }
   if (args[0] == "--version") {
-    if (world.rank() == 0) std::cout << version_text();
+    std::cout << version_text();
     return exit_ok;
   }
   std::string names;
@@ -66,6 +66,7 @@ int main(int argc, char** argv) {
   try {
     world = dist::make_world();
     log::init(world->rank(), world->size());
+    if (world->rank() != 0) std::cout.rdbuf(nullptr);  // help, tables and versions are said once
     status = cli::dispatch(*world, {argv + 1, argv + argc});
   } catch (const Error& e) {
     status = cli::report(e.what(), e.status());

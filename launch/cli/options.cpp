@@ -151,6 +151,10 @@ struct Options::Impl {
   }
 };
 
+double to_number(const std::string& option, const std::string& text, const char* what) {
+  return parse_number<double>(option, text, what);
+}
+
 Options::Options(std::string command, std::string title) : impl_(std::make_unique<Impl>()) {
   impl_->command = std::move(command);
   impl_->title = std::move(title);
@@ -205,7 +209,7 @@ void Options::add(const std::string& name, std::uint64_t* value, const std::stri
 void Options::add(const std::string& name, double* value, const std::string& help) {
   impl_->entries.push_back(make_entry(
       name, help, [value] { return print_double(*value); },
-      [name, value](const std::string& s) { *value = parse_number<double>(name, s, "a number"); }));
+      [name, value](const std::string& s) { *value = to_number(name, s); }));
 }
 void Options::add(const std::string& name, bool* value, const std::string& help) {
   Entry e;
@@ -316,6 +320,19 @@ std::string Options::resolved() const {
     }
   }
   return s;
+}
+
+std::map<std::string, std::string> Options::texts(const std::string& section) const {
+  std::map<std::string, std::string> out;
+  bool inside = false;
+  for (const auto& e : impl_->entries) {
+    if (e.heading)
+      inside = e.name == section;
+    else if (inside)
+      out[e.name] = e.print();
+  }
+  check(!out.empty(), "options", "expected a section with options, got '{}'", section);
+  return out;
 }
 
 bool Options::given(const std::string& name) const { return impl_->given.count(name) != 0; }

@@ -13,6 +13,9 @@
 
 namespace spn::cli {
 
+// A finite number that is all of text; usage error otherwise. what: expected what, for its message.
+double to_number(const std::string& option, const std::string& text, const char* what = "a number");
+
 class Options {
  public:
   // title: what --help prints first.
@@ -46,6 +49,8 @@ class Options {
   std::string resolved() const;
   // Names given by the user (file or command line), as opposed to defaults.
   bool given(const std::string& name) const;
+  // The value of each option below a heading, by name, as --help and files write it.
+  std::map<std::string, std::string> texts(const std::string& section) const;
 
  private:
   struct Impl;

@@ -1,5 +1,5 @@
 // `spotniche prepare`: slides on disk → a pack, and a summary of all that was left out or filled in.
-#include "data/prepare.h"
+#include "data/prepare/prepare.h"
 
 #include <sys/resource.h>
 

@@ -191,11 +191,14 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
     dist::together(world, "resume", [&] { state = train::restore(start, model, *optimizer, loop, ema.get()); });
   }
   const std::int64_t first_step = state.step;
-  use_niche_features(
-      world, packs, model,
-      {o.features, true, !start.empty() || o.start.any(), o.augment_flips || o.augment_stain > 0, !start.empty()});
+  use_niche_features(world, packs, model,
+                     {.mode = o.features,
+                      .training = true,
+                      .weights_given = !start.empty() || o.start.any(),
+                      .augmented = o.augment_flips || o.augment_stain > 0,
+                      .resumed = !start.empty()});
   loop.inputs = input_facts(packs);
-  loop.inputs.merge(o.course());
+  loop.inputs.merge(o.course(options, world.size()));
   const std::string changed = changed_course(state.extra, loop.inputs);
   if (!start.empty()) dist::together(world, "resume", [&] { require_same_inputs(start, state.extra, loop.inputs); });
   o.features = packs.stored().niche_features ? "require" : "never";  // config.cfg repeats what was done

@@ -1,7 +1,5 @@
 #include "launch/cli/pretrain_options.h"
 
-#include <fmt/ranges.h>
-
 #include <cmath>
 
 #include "launch/cli/batches.h"
@@ -11,6 +9,11 @@
 #include "launch/cli/version.h"
 
 namespace spn::cli {
+
+namespace {
+// The sections whose options say how a run learns.
+constexpr const char* kCourse[] = {"loss", "optimiser", "augmentation (off: --augment-flips=false --augment-stain 0)"};
+}  // namespace
 
 Options pretrain_table(PretrainOptions& o) {
   Options t("pretrain",
@@ -49,7 +52,7 @@ Options pretrain_table(PretrainOptions& o) {
   t.add("prefetch", &o.prefetch, "batches read ahead");
   t.add("loader-threads", &o.loader_threads, "threads that read");
   add_start_options(t, o.start);
-  t.section("loss");
+  t.section(kCourse[0]);
   t.add("alpha", &o.alpha, "weight of the spot target");
   t.add("beta", &o.beta, "weight of the niche target; the cross target has the rest");
   t.add("negatives", &o.negatives, "which pairs of the global batch are negatives");
@@ -58,7 +61,7 @@ Options pretrain_table(PretrainOptions& o) {
         "with negatives = exclude_radius_um: pairs of a slide closer than this are none");
   t.add("max-negatives", &o.max_negatives,
         "at most so many a pair (ranks gather in groups), 0: the whole global batch");
-  t.section("optimiser");
+  t.section(kCourse[1]);
   t.add("optimizer", &o.optimizer, "update rule");
   t.choices("optimizer", {"adamw", "sgd"});
   t.add("base-lr", &o.base_lr, "peak learning rate for a global batch of 256; scaled in proportion");
@@ -76,7 +79,7 @@ Options pretrain_table(PretrainOptions& o) {
   t.add("batch-norm", &o.batch_norm,
         "sync: statistics of the global batch; local: of each rank; frozen: the running ones");
   t.choices("batch-norm", {"sync", "local", "frozen"});
-  t.section("augmentation (off: --augment-flips=false --augment-stain 0)");
+  t.section(kCourse[2]);
   t.add("augment-flips", &o.augment_flips, "one of the 8 flips and quarter turns, the same for both images of a pair");
   t.add("augment-stain", &o.augment_stain, "spread of the random change of haematoxylin and eosin, 0: none");
   add_model_options(t, o.model);
@@ -89,19 +92,33 @@ void PretrainOptions::check(int ranks) const {
   const auto require = [](bool ok, const char* what, const std::string& expected) {
     if (!ok) fail_usage("pretrain", "--{}: expected {}", what, expected);
   };
-  require(steps >= 0 && epochs >= 0 && (steps > 0) != (epochs > 0), "steps", "either --steps or --epochs, above 0");
+  const auto at_least = [](double least, double value, const char* what) {
+    if (!(value >= least)) fail_usage("pretrain", "--{}: expected {} or more, got {}", what, least, value);
+  };
+  at_least(0, static_cast<double>(steps), "steps");
+  at_least(0, epochs, "epochs");
+  require((steps > 0) != (epochs > 0), "steps",
+          fmt::format("either --steps or --epochs, above 0, got {} and {}", steps, epochs));
   require(global_batch >= 2 && global_batch % ranks == 0, "global-batch",
           fmt::format("a multiple of the number of ranks ({}) of at least 2, got {}", ranks, global_batch));
   require(negatives != "exclude_radius_um" || exclude_radius_um > 0, "exclude-radius-um",
-          "a distance above 0 with negatives = exclude_radius_um");
+          fmt::format("a distance above 0 with negatives = exclude_radius_um, got {}", exclude_radius_um));
   require(negatives == "exclude_radius_um" || exclude_radius_um == 0, "exclude-radius-um",
           fmt::format("--negatives exclude_radius_um with it; --negatives {} has no radius: give 0", negatives));
-  require(base_lr >= 0 && final_lr >= 0 && warmup_epochs >= 0 && weight_decay >= 0 && final_weight_decay >= 0 &&
-              clip_norm >= 0,
-          "base-lr", "learning rates, decays, warm-up and clip norm of at least 0");
+  for (const auto& [value, name] : {std::pair{base_lr, "base-lr"},
+                                    {final_lr, "final-lr"},
+                                    {warmup_epochs, "warmup-epochs"},
+                                    {static_cast<double>(warmup_steps), "warmup-steps"},
+                                    {weight_decay, "weight-decay"},
+                                    {final_weight_decay, "final-weight-decay"},
+                                    {clip_norm, "clip-norm"},
+                                    {static_cast<double>(checkpoint_every), "checkpoint-every"},
+                                    {static_cast<double>(keep_checkpoints), "keep-checkpoints"},
+                                    {residency_gib, "residency-gib"}})
+    at_least(0, value, name);
   require(ema_decay >= 0 && ema_decay < 1, "ema-decay", fmt::format("0 <= decay < 1, got {}", ema_decay));
-  require(prefetch >= 1 && loader_threads >= 1, "prefetch", "at least one batch and one thread");
-  require(residency_gib >= 0, "residency-gib", "0 or more");
+  at_least(1, prefetch, "prefetch");
+  at_least(1, loader_threads, "loader-threads");
   require(residency != "disk" || residency_gib == 0, "residency-gib",
           "--residency host or gpu with it; disk holds nothing in memory: give 0");
   require(residency == "disk" ||
@@ -109,7 +126,6 @@ void PretrainOptions::check(int ranks) const {
           "prefetch", "--residency disk with --prefetch and --loader-threads; rows in memory are not read ahead");
   require(residency != "gpu" || device.name() == "cuda", "residency", "gpu with --device cuda only");
   require(augment_stain >= 0 && augment_stain <= 0.5, "augment-stain", fmt::format("0 to 0.5, got {}", augment_stain));
-  require(checkpoint_every >= 0 && keep_checkpoints >= 0, "checkpoint-every", "counts of at least 0");
 }
 
 void PretrainOptions::adopt_sizes(const Options& given, const data::PackSet& set) {
@@ -126,31 +142,14 @@ void PretrainOptions::settle_steps(std::int64_t steps_per_epoch) {
   epochs = 0;  // config.cfg says one of the two
 }
 
-std::map<std::string, std::string> PretrainOptions::course() const {
+std::map<std::string, std::string> PretrainOptions::course(const Options& given, int ranks) const {
   std::map<std::string, std::string> c;
-  const auto put = [&](const char* name, const auto& value) {
-    c[std::string("option.") + name] = fmt::format("{}", value);
-  };
-  put("precision", precision.name);
-  put("alpha", alpha);
-  put("beta", beta);
-  put("negatives", negatives);
-  put("exclude-radius-um", exclude_radius_um);
-  put("max-negatives", max_negatives);
-  put("optimizer", optimizer);
-  put("base-lr", base_lr);
-  put("final-lr", final_lr);
-  put("warmup-epochs", warmup_epochs);
-  put("warmup-steps", warmup_steps);
-  put("weight-decay", weight_decay);
-  put("final-weight-decay", final_weight_decay);
-  put("clip-norm", clip_norm);
-  put("ema-decay", ema_decay);
-  put("freeze", fmt::format("{}", fmt::join(freeze, " ")));
-  put("lr-scale", fmt::format("{}", fmt::join(lr_scale, " ")));
-  put("batch-norm", batch_norm);
-  put("augment-flips", augment_flips);
-  put("augment-stain", augment_stain);
+  for (const char* section : kCourse)
+    for (const auto& [name, text] : given.texts(section)) c["option." + name] = text;
+  c["option.precision"] = precision.name;
+  const std::int64_t rows = micro_batch > 0 ? micro_batch : global_batch / ranks;
+  if (batch_norm != "frozen")
+    c["option.pairs in a batch statistic"] = std::to_string(batch_norm == "sync" ? rows * ranks : rows);
   return c;
 }
 
@@ -170,11 +169,9 @@ std::unique_ptr<optim::Optimizer> PretrainOptions::make_optimizer(models::StAlig
   for (const std::string& s : lr_scale) {
     const auto at = s.rfind('=');
     if (at == std::string::npos) fail_usage("pretrain", "--lr-scale: expected pattern=factor, got '{}'", s);
-    try {
-      scales.push_back({s.substr(0, at), std::stod(s.substr(at + 1))});
-    } catch (const std::exception&) {
-      fail_usage("pretrain", "--lr-scale: expected a number after '=', got '{}'", s);
-    }
+    const double factor = to_number("lr-scale", s.substr(at + 1), "a number after '='");
+    if (factor < 0) fail_usage("pretrain", "--lr-scale: expected a factor of 0 or more, got '{}'", s);
+    scales.push_back({s.substr(0, at), factor});
   }
   auto items = optim::make_items(model_.registry().trainable(), scales);
   return optimizer == "sgd" ? optim::make_sgd(std::move(items)) : optim::make_adamw(std::move(items));

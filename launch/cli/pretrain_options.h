@@ -40,8 +40,9 @@ struct PretrainOptions {
   void adopt_sizes(const Options& given, const data::PackSet& set);
   // steps from epochs, which are 0 from then on.
   void settle_steps(std::int64_t steps_per_epoch);
-  // Options of loss, optimiser and augmentation, which a run may change when it goes on; by name, "option." before it.
-  std::map<std::string, std::string> course() const;
+  // How a run learns, which it may change when it goes on: the options of loss, optimiser and augmentation, the
+  // precision, and what batch statistics are taken over (micro-batch, batch-norm, ranks); by name, "option." before it.
+  std::map<std::string, std::string> course(const Options& given, int ranks) const;
   std::unique_ptr<optim::Optimizer> make_optimizer(models::StAlign& model) const;
   std::unique_ptr<optim::Ema> make_ema(const models::StAlign& model) const;  // null: off
   // Reads from disk ahead of the steps, or from memory (--residency). Collective.

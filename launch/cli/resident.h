@@ -18,7 +18,6 @@ class ResidentSource final : public train::BatchSource {
   ResidentSource(const data::PackSet& packs, const data::Sampler& sampler, std::int64_t first_step,
                  std::int64_t end_step, dist::Comm& ranks, Device where, std::int64_t limit_bytes);
   train::Batch next() override;
-  bool sharded() const { return sharded_; }
   std::int64_t bytes() const { return bytes_; }  // held by this rank
 
  private:

@@ -12,13 +12,9 @@ namespace spn {
 namespace {
 
 namespace fs = std::filesystem;
+using test::expect;
 using test::made_data;
 using test::run_binary;
-
-void expect(const test::Ran& ran, int status, const std::vector<std::string>& words) {
-  EXPECT_EQ(ran.status, status) << ran.text;
-  for (const auto& w : words) EXPECT_NE(ran.text.find(w), std::string::npos) << "no '" << w << "' in\n" << ran.text;
-}
 
 std::string pretrain_args(const std::string& run) {
   return "pretrain --pack '" + made_data().train_pack + "' --output '" + run + "' --global-batch 16 --steps 2" +
@@ -211,6 +207,15 @@ TEST(BadInput, Options) {
   for (const char* key : {"fusion-heads", "vit-heads", "vit-patch", "head-hidden", "tokens", "niche-gene-head-width"})
     expect(run_binary(pretrain_args(folder / "r") + " --" + key + " 0"), 2, {key, "expected at least 1, got 0"});
   expect(run_binary("bench step --vit-patch 0"), 2, {"vit-patch", "expected at least 1, got 0"});
+  struct Number {
+    const char *option, *value;
+  };
+  for (const Number& n : {Number{"warmup-steps", "-3"}, Number{"clip-norm", "-1"}, Number{"final-lr", "-0.5"},
+                          Number{"checkpoint-every", "-2"}, Number{"prefetch", "0"}, Number{"residency-gib", "-1"},
+                          Number{"lr-scale", "*=0.1abc"}, Number{"lr-scale", "*=nan"}, Number{"lr-scale", "*=-1"}})
+    expect(
+        run_binary(pretrain_args(folder / "r") + fmt::format(" --{} '{}'", n.option, n.value)), 2,
+        {std::string("--") + n.option + ": expected", std::string(n.value).substr(std::string(n.value).find('=') + 1)});
   // what would do nothing
   expect(run_binary(pretrain_args(folder / "r") + " --exclude-radius-um 300"), 2, {"--negatives exclude_radius_um"});
   expect(run_binary(pretrain_args(folder / "r") + " --residency-gib 2"), 2, {"--residency host or gpu"});
@@ -219,6 +224,23 @@ TEST(BadInput, Options) {
                     "' --gene-list x --gene-presence 0.5"),
          2, {"--gene-presence"});
   EXPECT_FALSE(fs::exists(folder / "r"));
+}
+
+// Before any work: a checkpoint that is not there would be said first otherwise.
+TEST(BadInput, PlacesForResults) {
+  const test::TempFolder folder;
+  std::ofstream(folder / "file") << "text";
+  const std::string on = " --checkpoint /does/not/exist --pack x --output '";
+  expect(run_binary("evaluate" + on + (folder / "file") + "'"), 2, {"expected a folder, got a file"});
+  expect(run_binary("embed" + on + folder.path() + "'"), 2, {"expected a file, got a folder"});
+  expect(run_binary("embed" + on + (folder / "none/a.h5ad") + "'"), 2, {"there is no folder"});
+}
+
+TEST(BadInput, HelpIsSaidOnce) {
+  const auto ran = run_binary("embed --help", test::on_ranks(2));
+  EXPECT_EQ(ran.status, 0) << ran.text;
+  ASSERT_NE(ran.text.find("usage: spotniche embed"), std::string::npos) << ran.text;
+  EXPECT_EQ(ran.text.find("usage: spotniche embed"), ran.text.rfind("usage: spotniche embed")) << ran.text;
 }
 
 }  // namespace

@@ -49,6 +49,12 @@ TEST(BenchLoss, RefusesBadSizes) {
   EXPECT_EQ(ran.status, 2) << ran.text;
   EXPECT_NE(ran.text.find("--global-batch"), std::string::npos) << ran.text;
   EXPECT_EQ(run_binary("bench loss --negatives none").status, 2);
+  for (const char* what :
+       {"--scale -1", "--exclude-radius-um 0 --negatives exclude_radius_um", "--exclude-radius-um 5"}) {
+    const Ran refused = run_binary(std::string("bench loss --global-batch 8 --width 4 ") + what);
+    EXPECT_EQ(refused.status, 2) << refused.text;
+    EXPECT_NE(refused.text.find(std::string(what).substr(0, 7)), std::string::npos) << refused.text;
+  }
 }
 
 }  // namespace

@@ -56,6 +56,14 @@ TEST(BenchStep, WordsThatNobodyKnowsAreRefused) {
   }
 }
 
+TEST(BenchStep, NumbersOutOfRangeAreRefused) {
+  for (const char* what : {"--warm-up -5", "--steps -1", "--micro-batch -1"}) {
+    const Ran ran = run_binary(std::string("bench step --global-batch 4 ") + what + kSmallModel);
+    EXPECT_EQ(ran.status, exit_usage) << what << ran.text;
+    EXPECT_NE(ran.text.find(std::string(what).substr(2, 5)), std::string::npos) << ran.text;
+  }
+}
+
 TEST(Bench, HelpNamesTheParts) {
   for (const char* help : {"--help", "-h"}) {
     const Ran ran = run_binary(std::string("bench ") + help);

@@ -15,16 +15,12 @@ namespace {
 
 namespace fs = std::filesystem;
 using data::FeatureKind;
+using test::expect;
 using test::made_data;
 using test::on_ranks;
 using test::run_binary;
 
 constexpr std::int64_t kWidth = 16;  // the token width of test::kSmallModel
-
-void expect(const test::Ran& ran, int status, const std::vector<std::string>& words) {
-  EXPECT_EQ(ran.status, status) << ran.text;
-  for (const auto& w : words) EXPECT_NE(ran.text.find(w), std::string::npos) << "no '" << w << "' in\n" << ran.text;
-}
 
 // Of the training pack's row i, whatever its place in the file.
 float value(std::int64_t row, std::int64_t column) { return std::sin(static_cast<float>(row * kWidth + column)); }

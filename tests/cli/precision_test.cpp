@@ -12,6 +12,7 @@ namespace spn {
 namespace {
 
 namespace fs = std::filesystem;
+using test::checkpoint;
 using test::made_data;
 using test::on_ranks;
 using test::run_binary;
@@ -20,10 +21,6 @@ test::Ran pretrain(const std::string& run_dir, const std::string& more, int rank
   return run_binary("pretrain --pack '" + made_data().train_pack + "' --output '" + run_dir + "' --global-batch 16" +
                         test::kSmallModel + more,
                     on_ranks(ranks));
-}
-
-std::string checkpoint(const std::string& run_dir, int step) {
-  return run_dir + "/checkpoints/step-" + fmt::format("{:08}", step);
 }
 
 std::map<std::string, Tensor> average_of(const std::string& folder) {

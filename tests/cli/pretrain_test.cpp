@@ -14,6 +14,7 @@ namespace spn {
 namespace {
 
 namespace fs = std::filesystem;
+using test::checkpoint;
 using test::made_data;
 using test::on_ranks;
 using test::run_binary;
@@ -23,10 +24,6 @@ test::Ran pretrain(const std::string& run_dir, const std::string& more, int rank
   return run_binary("pretrain --pack '" + made_data().train_pack + "' --output '" + run_dir + "' --global-batch 16" +
                         test::kSmallModel + more,
                     on_ranks(ranks));
-}
-
-std::string checkpoint(const std::string& run_dir, int step) {
-  return run_dir + "/checkpoints/step-" + fmt::format("{:08}", step);
 }
 
 TEST(Pretrain, WorldSizeDoesNotChangeTheRun) {

@@ -15,6 +15,7 @@ namespace spn {
 namespace {
 
 namespace fs = std::filesystem;
+using test::checkpoint;
 using test::made_data;
 using test::run_binary;
 using Named = std::map<std::string, Tensor>;
@@ -24,10 +25,6 @@ test::Ran pretrain(const std::string& run_dir, const std::string& more, int rank
   return run_binary("pretrain --pack '" + made_data().train_pack + "' --output '" + run_dir +
                         "' --global-batch 16 --steps " + std::to_string(steps) + test::kSmallModel + more,
                     test::on_ranks(ranks));
-}
-
-std::string checkpoint(const std::string& run_dir, int step = 1) {
-  return run_dir + "/checkpoints/step-" + fmt::format("{:08}", step);
 }
 
 // Three steps of another seed: weights that no fresh run has.
@@ -81,7 +78,7 @@ TEST(StartWeights, InitTakesAWholeModel) {
   const test::TempFolder folder;
   const auto ran = pretrain(folder / "run", "--init '" + trained() + "'");
   ASSERT_EQ(ran.status, 0) << ran.text;
-  expect_parameters(test::read_weights(checkpoint(folder / "run")), test::read_weights(trained()));
+  expect_parameters(test::read_weights(checkpoint(folder / "run", 1)), test::read_weights(trained()));
   const auto read = events(folder / "run", "weights");
   ASSERT_EQ(read.size(), 1U);
   EXPECT_EQ(read[0].at("option"), "init");
@@ -92,8 +89,8 @@ TEST(StartWeights, InitTakesAWholeModel) {
   const auto again =
       pretrain(folder / "again", "--init '" + fs::path(trained()).parent_path().parent_path().string() + "'");
   ASSERT_EQ(again.status, 0) << again.text;
-  EXPECT_EQ(test::read_text(checkpoint(folder / "again") + "/model.safetensors"),
-            test::read_text(checkpoint(folder / "run") + "/model.safetensors"));
+  EXPECT_EQ(test::read_text(checkpoint(folder / "again", 1) + "/model.safetensors"),
+            test::read_text(checkpoint(folder / "run", 1) + "/model.safetensors"));
 }
 
 TEST(StartWeights, InitWithPartsCountsWhatStartsFresh) {
@@ -107,9 +104,9 @@ TEST(StartWeights, InitWithPartsCountsWhatStartsFresh) {
   ASSERT_EQ(ran.status, 0) << ran.text;
   EXPECT_NE(ran.text.find("8 tensors of niche_fusion"), std::string::npos) << ran.text;
   EXPECT_EQ(ran.text.find("tensors of heads are not"), std::string::npos) << ran.text;
-  const Named got = test::read_weights(checkpoint(folder / "run"));
+  const Named got = test::read_weights(checkpoint(folder / "run", 1));
   expect_parameters(got, heads);
-  Named rest = test::read_weights(checkpoint(folder / "fresh"));
+  Named rest = test::read_weights(checkpoint(folder / "fresh", 1));
   std::erase_if(rest, [](const auto& t) { return t.first.starts_with("heads."); });
   expect_parameters(got, rest);
 }
@@ -128,7 +125,7 @@ TEST(StartWeights, EncodersFromTimmAndTorchvisionNames) {
   ASSERT_EQ(ran.status, 0) << ran.text;
   EXPECT_NE(ran.text.find("fc of 1000 classes was dropped"), std::string::npos) << ran.text;
   EXPECT_EQ(ran.text.find("frozen at random"), std::string::npos) << ran.text;
-  const Named got = test::read_weights(checkpoint(folder / "run"));
+  const Named got = test::read_weights(checkpoint(folder / "run", 1));
   expect_parameters(below(got, "niche_image.backbone."), below(all, "niche_image.backbone."));
   resnet.erase("fc.weight");
   resnet.erase("fc.bias");

@@ -14,6 +14,7 @@ namespace spn {
 namespace {
 
 namespace fs = std::filesystem;
+using test::checkpoint;
 using test::made_data;
 using test::on_ranks;
 using test::run_binary;
@@ -21,10 +22,6 @@ using test::Started;
 
 std::string args_of(const std::string& run, const std::string& more, const std::string& pack = made_data().train_pack) {
   return "pretrain --pack '" + pack + "' --output '" + run + "' --global-batch 16" + test::kSmallModel + more;
-}
-
-std::string checkpoint(const std::string& run_dir, int step) {
-  return run_dir + "/checkpoints/step-" + fmt::format("{:08}", step);
 }
 
 // Whole lines of metrics.jsonl: the last one may be in the making.
@@ -144,13 +141,18 @@ TEST(StoppedRun, AnotherModelIsRefusedAndOtherOptionsAreSaid) {
   EXPECT_NE(ran.text.find("other options than before: " + changed), std::string::npos) << ran.text;
   EXPECT_EQ(events_of(run, "resumed").back()["changed"], changed);
   // as before again, and what may change without a word
-  ran = run_binary(args_of(run,
-                           "--steps 4 --alpha 0.5 --base-lr 1e-3 --batch-norm local --augment-flips=false "
-                           "--checkpoint-every 1 --micro-batch 8"),
-                   on_ranks(2));
+  const std::string same = "--alpha 0.5 --base-lr 1e-3 --batch-norm local --augment-flips=false ";
+  ran = run_binary(args_of(run, "--steps 4 --checkpoint-every 1 --micro-batch 16 " + same));
   ASSERT_EQ(ran.status, 0) << ran.text;
   EXPECT_EQ(ran.text.find("other options than before"), std::string::npos) << ran.text;
   EXPECT_EQ(events_of(run, "resumed").back()["changed"], "");
+  // local statistics are taken over fewer pairs on more ranks, and over those of a part
+  ran = run_binary(args_of(run, "--steps 5 --micro-batch 4 " + same));
+  ASSERT_EQ(ran.status, 0) << ran.text;
+  EXPECT_EQ(events_of(run, "resumed").back()["changed"], "pairs in a batch statistic 16 -> 4");
+  ran = run_binary(args_of(run, "--steps 6 " + same), on_ranks(2));
+  ASSERT_EQ(ran.status, 0) << ran.text;
+  EXPECT_EQ(events_of(run, "resumed").back()["changed"], "pairs in a batch statistic 4 -> 8");
   const auto start = events_of(run, "start").back();
   EXPECT_EQ(start["hosts"].size(), 1U);
   EXPECT_EQ(start["devices"], nlohmann::json::array({"cpu"}));

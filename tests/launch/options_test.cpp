@@ -53,6 +53,15 @@ std::string message(const std::vector<std::string>& args) {
   return "no error";
 }
 
+TEST(Options, ValuesAreTextsBySection) {
+  Table r;
+  r.parse({"--steps", "7", "--mode", "b"});
+  EXPECT_EQ(r.table.texts("first"),
+            (std::map<std::string, std::string>{{"steps", "7"}, {"epochs", "0"}, {"lr", "0.5"}, {"flips", "true"}}));
+  EXPECT_EQ(r.table.texts("second").at("mode"), "b");
+  EXPECT_THROW(r.table.texts("third"), Error);
+}
+
 TEST(Options, LaterWins) {
   const test::TempFolder folder;
   std::ofstream(folder / "one.cfg") << "steps = 20\nlr = 0.25 # a comment\nflips = off\npack = x.h5\npack = y.h5\n";

@@ -1,5 +1,7 @@
 #include "tests/support/cli_run.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -42,6 +44,11 @@ const MadeData& made_data() {
   return data;
 }
 
+void expect(const Ran& ran, int status, const std::vector<std::string>& words) {
+  EXPECT_EQ(ran.status, status) << ran.text;
+  for (const auto& w : words) EXPECT_NE(ran.text.find(w), std::string::npos) << "no '" << w << "' in\n" << ran.text;
+}
+
 std::vector<MetricsLine> read_metrics(const std::string& run_dir) {
   std::ifstream in(run_dir + "/metrics.jsonl");
   std::vector<MetricsLine> lines;
@@ -59,6 +66,10 @@ std::map<std::string, Tensor> read_weights(const std::string& checkpoint) {
   std::map<std::string, Tensor> out;
   for (const auto& [name, info] : reader.tensors()) out.emplace(name, reader.load(name));
   return out;
+}
+
+std::string checkpoint(const std::string& run_dir, int step) {
+  return fmt::format("{}/checkpoints/step-{:08}", run_dir, step);
 }
 
 double relative_distance(const std::map<std::string, Tensor>& a, const std::map<std::string, Tensor>& b) {

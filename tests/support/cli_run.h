@@ -22,11 +22,16 @@ const MadeData& made_data();
 // Options of a model that trains in a blink: about 50,000 parameters.
 extern const char* const kSmallModel;
 
+// That a command ended with this status and said these words.
+void expect(const Ran& ran, int status, const std::vector<std::string>& words);
+
 // One line of metrics.jsonl.
 using MetricsLine = std::map<std::string, double>;
 std::vector<MetricsLine> read_metrics(const std::string& run_dir);
 // model.safetensors of a checkpoint folder.
 std::map<std::string, Tensor> read_weights(const std::string& checkpoint);
+// The folder of a run's checkpoint.
+std::string checkpoint(const std::string& run_dir, int step);
 // ‖a − b‖ / ‖b‖ over all tensors.
 double relative_distance(const std::map<std::string, Tensor>& a, const std::map<std::string, Tensor>& b);
 // "mpirun -np N" with what a test machine needs.
