@@ -1,12 +1,15 @@
-# One static library a top-level folder, in the order of docs/map.md's arrows; every .cpp below a folder is compiled.
+# One static library a top-level folder, in the order of docs/map.md's arrows; every .cpp below a folder is compiled,
+# but for those that the expression after it names.
 function(spn_library name folder)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${folder}/*.cpp")
-  list(FILTER sources EXCLUDE REGEX "${ARGN}")
+  if(ARGN)
+    list(FILTER sources EXCLUDE REGEX "${ARGN}")
+  endif()
   add_library(${name} STATIC ${sources})
   target_link_libraries(${name} PUBLIC spn_flags)
 endfunction()
 
-spn_library(spn_core engine/core "^$")
+spn_library(spn_core engine/core)
 target_link_libraries(spn_core PUBLIC fmt::fmt nlohmann_json::nlohmann_json PRIVATE spdlog::spdlog)
 
 spn_library(spn_kernels kernels "kernels/cuda/")
@@ -66,7 +69,7 @@ set_source_files_properties(engine/nn/init.cpp engine/models/resample.cpp engine
                             PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-O3> SKIP_PRECOMPILE_HEADERS ON)
 target_link_libraries(spn_engine PUBLIC spn_kernels spn_dist PRIVATE OpenSSL::Crypto OpenMP::OpenMP_CXX)
 
-spn_library(spn_data data "^$")
+spn_library(spn_data data)
 target_include_directories(spn_data SYSTEM PRIVATE ${HDF5_C_INCLUDE_DIRS} ${CSV_INCLUDE_DIR})
 target_link_libraries(spn_data PUBLIC spn_dist PRIVATE ${HDF5_C_LIBRARIES} MPI::MPI_C ${CSV_LIBRARY} JPEG::JPEG
                       PNG::PNG TIFF::TIFF OpenSSL::Crypto Threads::Threads
@@ -86,8 +89,6 @@ if(NOT SPN_SANITIZE)  # there each source is compiled with what it includes itse
   endforeach()
 endif()
 
-if(EXISTS ${CMAKE_SOURCE_DIR}/launch/cli/main.cpp)
-  add_executable(spotniche launch/cli/main.cpp)
-  target_link_libraries(spotniche PRIVATE spn_cli)
-  install(TARGETS spotniche RUNTIME DESTINATION bin)
-endif()
+add_executable(spotniche launch/cli/main.cpp)
+target_link_libraries(spotniche PRIVATE spn_cli)
+install(TARGETS spotniche RUNTIME DESTINATION bin)

@@ -36,9 +36,9 @@ endforeach()
 list(REMOVE_DUPLICATES folders)
 
 set(mpi_env "OMPI_ALLOW_RUN_AS_ROOT=1" "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1" "OMPI_MCA_rmaps_base_oversubscribe=1"
-    "OMPI_MCA_hwloc_base_binding_policy=none" "OMPI_MCA_mpi_yield_when_idle=1" "OMP_NUM_THREADS=1"
-    # memory that Open MPI and its plugins keep until exit is not ours to report
-    "LSAN_OPTIONS=exitcode=0")
+    "OMPI_MCA_hwloc_base_binding_policy=none" "OMPI_MCA_mpi_yield_when_idle=1" "OMP_NUM_THREADS=1")
+# Memory that Open MPI's plugins keep until the exit of a rank that mpirun started is not ours to report.
+set(ranks_env ${mpi_env} "LSAN_OPTIONS=exitcode=0")
 # tests/cuda holds CUDA kernels against their CPU twins: everywhere on the host (unit), and on a GPU where this build has
 # the backend (gpu).
 list(REMOVE_ITEM folders ${CMAKE_SOURCE_DIR}/tests/cuda)
@@ -89,17 +89,19 @@ foreach(folder ${folders})
   endif()
   if(relative STREQUAL "dist/nccl")
     add_test(NAME ${name} COMMAND ${MPIEXEC_EXECUTABLE} -np 2 $<TARGET_FILE:test_${name}>)
-    set_tests_properties(${name} PROPERTIES LABELS gpu TIMEOUT 300 ENVIRONMENT "${mpi_env};SPN_REQUIRE_RANKS=2")
+    set_tests_properties(${name} PROPERTIES LABELS gpu TIMEOUT 300 ENVIRONMENT "${ranks_env};SPN_REQUIRE_RANKS=2")
   elseif(relative MATCHES "^dist")
     foreach(ranks 1 2 4)
       add_test(NAME ${name}_${ranks} COMMAND ${MPIEXEC_EXECUTABLE} -np ${ranks} $<TARGET_FILE:test_${name}>)
       set_tests_properties(${name}_${ranks} PROPERTIES LABELS dist TIMEOUT 300 PROCESSORS 2
-                           ENVIRONMENT "${mpi_env};SPN_REQUIRE_RANKS=${ranks}")
+                           ENVIRONMENT "${ranks_env};SPN_REQUIRE_RANKS=${ranks}")
     endforeach()
   else()
     set(labels unit)
+    set(env ${mpi_env})
     if(relative MATCHES "^cli")
       set(labels cli)
+      set(env ${ranks_env})
       add_dependencies(test_${name} spotniche)
     elseif(relative MATCHES "^data")
       set(labels unit data)
@@ -111,7 +113,7 @@ foreach(folder ${folders})
       continue()
     endif()
     add_test(NAME ${name} COMMAND test_${name})
-    set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 1800 ENVIRONMENT "${mpi_env}")
+    set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 1800 ENVIRONMENT "${env}")
     if("unit" IN_LIST labels)
       add_dependencies(unit_tests test_${name})
     endif()

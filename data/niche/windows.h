@@ -2,8 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
-#include <vector>
 
 namespace spn::data {
 
@@ -17,8 +15,5 @@ struct Window {
 
 // side_um wide and high around (x, y) px, at um_per_px.
 Window window_around(double x, double y, double side_um, double um_per_px);
-
-// Indices of the windows from the topmost down (ties by index): the order in which an image is read once.
-std::vector<std::int64_t> by_top_edge(std::span<const Window> windows);
 
 }  // namespace spn::data

@@ -1,6 +1,6 @@
 // Two passes: the first reads every slide (how many rows, which genes), the second cuts windows and writes rows. Counts
 // stay in memory between them as far as cache_bytes goes.
-#include "data/prepare.h"
+#include "data/prepare/prepare.h"
 
 #include <algorithm>
 #include <chrono>

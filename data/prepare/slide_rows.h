@@ -5,7 +5,7 @@
 
 #include "data/genes/vocabulary.h"
 #include "data/pack/writer.h"
-#include "data/prepare.h"
+#include "data/prepare/prepare.h"
 #include "data/readers/reader.h"
 
 namespace spn::data {

@@ -1,4 +1,4 @@
-// safetensors files: u64 header length, JSON header padded with spaces, raw little-endian data (formats.md §5).
+// safetensors files: u64 header length, JSON header padded with spaces, raw little-endian data (docs/formats.md).
 // Reads what any writer made, refusing every malformed header; writes what Python's package reads.
 #pragma once
 

@@ -1,25 +1,7 @@
 // Layout of buckets, and their reductions in order.
 #include "engine/dist/buckets.h"
 
-#include "engine/core/stopwatch.h"
-
 namespace spn::dist {
-namespace {
-
-// Adds the time of its scope to a counter.
-class Timed {
- public:
-  explicit Timed(double& into) : into_(into) {}
-  ~Timed() { into_ += watch_.seconds(); }
-  Timed(const Timed&) = delete;
-  Timed& operator=(const Timed&) = delete;
-
- private:
-  double& into_;
-  Stopwatch watch_;
-};
-
-}  // namespace
 
 BucketLayout lay_out_buckets(const std::vector<BucketPiece>& pieces, std::size_t bytes) {
   check(bytes > 0, "buckets", "expected buckets of at least 1 byte, got 0");
@@ -69,7 +51,6 @@ void BucketReducer::arrived(int bucket) {
   int& missing = missing_.at(static_cast<std::size_t>(bucket));
   check(missing > 0, "buckets", "bucket {} was already full; finish() the round first", bucket);
   --missing;
-  const Timed timed(seconds_);
   begin_full();
   while (done_ < begun_ && pending_[done_]->test()) ++done_;
 }
@@ -80,7 +61,6 @@ void BucketReducer::begin_full() {
 }
 
 void BucketReducer::finish() {
-  const Timed timed(seconds_);
   begin_full();
   check(begun_ == buckets_.size(), "buckets", "bucket {} still misses {} pieces of {}", begun_,
         begun_ < missing_.size() ? missing_[begun_] : 0, begun_ < expected_.size() ? expected_[begun_] : 0);
@@ -91,7 +71,5 @@ void BucketReducer::finish() {
   missing_ = expected_;
   begun_ = done_ = 0;
 }
-
-double BucketReducer::take_seconds() { return std::exchange(seconds_, 0.0); }
 
 }  // namespace spn::dist

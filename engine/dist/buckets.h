@@ -46,8 +46,6 @@ class BucketReducer {
   void arrived(int bucket);
   // All pieces are in place: waits for the sums and makes ready for the next round.
   void finish();
-  // Seconds that calls of begin, test and wait took since the last take: communication that was not hidden.
-  double take_seconds();
 
  private:
   void begin_full();
@@ -57,7 +55,6 @@ class BucketReducer {
   std::vector<int> expected_, missing_;
   std::vector<std::unique_ptr<Pending>> pending_;
   std::size_t begun_ = 0, done_ = 0;
-  double seconds_ = 0;
 };
 
 }  // namespace spn::dist

@@ -82,7 +82,7 @@ class Link {
       throw;
     }
     // by value: a thread that ends the line may outlive this
-    line_ = std::make_shared<Line>(
+    line_ = std::make_shared<WatchedComm>(
         [comm = comm_]() -> std::string {
           ncclResult_t state = ncclSuccess;
           if (ncclCommGetAsyncError(comm, &state) != ncclSuccess || state == ncclSuccess || state == ncclInProgress)
@@ -108,7 +108,7 @@ class Link {
       ncclCommAbort(comm_);
   }
 
-  const std::shared_ptr<Line>& line() const { return line_; }
+  const std::shared_ptr<WatchedComm>& line() const { return line_; }
   void check_health(const char* where) const { line_->check_health(where); }
 
   // Queues one operation and waits until NCCL has taken it.
@@ -138,7 +138,7 @@ class Link {
 
   int rank_;
   ncclComm_t comm_ = nullptr;
-  std::shared_ptr<Line> line_;
+  std::shared_ptr<WatchedComm> line_;
 };
 
 struct Event {

@@ -15,13 +15,13 @@ constexpr auto kTurn = 50ms;  // how often who waits for his turn looks whether 
 
 }  // namespace
 
-void Line::check_health(const char* where) const {
+void WatchedComm::check_health(const char* where) const {
   if (given_up_)
     fail(where, "the GPUs of this job lost each other: {}; start it again from its last checkpoint (--resume auto)",
          why_);
 }
 
-std::unique_lock<std::timed_mutex> Line::take(const char* where) {
+std::unique_lock<std::timed_mutex> WatchedComm::take(const char* where) {
   std::unique_lock turn(mutex_, std::defer_lock);
   do check_health(where);
   while (!turn.try_lock_for(kTurn));
@@ -29,18 +29,18 @@ std::unique_lock<std::timed_mutex> Line::take(const char* where) {
   return turn;
 }
 
-std::string Line::look() {
+std::string WatchedComm::look() {
   const std::unique_lock turn(mutex_, std::try_to_lock);
   return turn && !given_up_ ? trouble_() : std::string();
 }
 
-void Line::give_up(const std::string& why) {
+void WatchedComm::give_up(const std::string& why) {
   if (given_up_) return;
   why_ = why;
   given_up_ = true;
 }
 
-void Line::end(double patience) {
+void WatchedComm::end(double patience) {
   {
     // who gets a turn from now on sees given_up_ and leaves without touching the communicator
     const std::unique_lock turn(mutex_, std::chrono::duration<double>(patience));
@@ -58,17 +58,17 @@ Watch::~Watch() {
   thread_.join();
   const Stopwatch parting;
   for (std::size_t i = 0; i < enders_.size(); ++i) {
-    while (!lines_[i]->ended() && parting.seconds() < limits_.parting) std::this_thread::sleep_for(1ms);
-    if (lines_[i]->ended())
+    while (!comms_[i]->ended() && parting.seconds() < limits_.parting) std::this_thread::sleep_for(1ms);
+    if (comms_[i]->ended())
       enders_[i].join();
     else
-      enders_[i].detach();  // it holds its line; the process ends soon
+      enders_[i].detach();  // it holds its communicator; the process ends soon
   }
 }
 
-void Watch::add(std::shared_ptr<Line> line) {
+void Watch::add(std::shared_ptr<WatchedComm> comm) {
   const std::lock_guard lock(mutex_);
-  lines_.push_back(std::move(line));
+  comms_.push_back(std::move(comm));
 }
 
 void Watch::run() {
@@ -80,8 +80,8 @@ void Watch::run() {
 }
 
 std::string Watch::trouble() {
-  for (const auto& line : lines_)
-    if (std::string why = line->look(); !why.empty()) return why;
+  for (const auto& comm : comms_)
+    if (std::string why = comm->look(); !why.empty()) return why;
   if (waiting_ && limits_.wait > 0 && waiting_() > limits_.wait)
     return fmt::format(
         "the GPU has not come to an end for {} s, so another rank is lost or far behind "
@@ -91,9 +91,9 @@ std::string Watch::trouble() {
 }
 
 void Watch::end_all(const std::string& why) {
-  for (const auto& line : lines_) line->give_up(why);
+  for (const auto& comm : comms_) comm->give_up(why);
   log::warn("nccl: {}", why);
-  for (const auto& line : lines_) enders_.emplace_back([line, patience = limits_.patience] { line->end(patience); });
+  for (const auto& comm : comms_) enders_.emplace_back([comm, patience = limits_.patience] { comm->end(patience); });
 }
 
 double rank_timeout() {

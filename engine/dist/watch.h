@@ -15,16 +15,16 @@
 namespace spn::dist {
 
 // One communicator, between the thread that queues on it, the watch, and the thread that ends it.
-class Line {
+class WatchedComm {
  public:
   // trouble: what has gone wrong meanwhile, empty if nothing. end: makes what it has on the device end at once, and may
   // itself return much later (NCCL waits until no captured step holds the communicator).
-  Line(std::function<std::string()> trouble, std::function<void()> end)
+  WatchedComm(std::function<std::string()> trouble, std::function<void()> end)
       : trouble_(std::move(trouble)), end_(std::move(end)) {}
-  Line(const Line&) = delete;
-  Line& operator=(const Line&) = delete;
+  WatchedComm(const WatchedComm&) = delete;
+  WatchedComm& operator=(const WatchedComm&) = delete;
 
-  // f has the communicator to itself. Throws once the line is given up, also while it waits its turn.
+  // f has the communicator to itself. Throws once it is given up, also while it waits its turn.
   template <class F>
   void use(const char* where, F&& f) {
     const auto turn = take(where);
@@ -59,26 +59,26 @@ class Watch {
     double period = 0.1;  // seconds between two looks
     // The host has stood in one wait for the device that long: a lost rank of which no error came. 0: never.
     double wait = 600;
-    double patience = 5;  // with who uses a line that is to end
-    double parting = 10;  // to wait for lines to end when the watch goes; they go on without it then
+    double patience = 5;  // with who uses one that is to end
+    double parting = 10;  // to wait for them to end when the watch goes; they go on without it then
   };
   // waiting: how long the host has been waiting for the device, 0 if it is not; from any thread. May be empty.
   Watch(std::function<double()> waiting, const Limits& limits);
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
   ~Watch();
-  void add(std::shared_ptr<Line> line);
+  void add(std::shared_ptr<WatchedComm> comm);
 
  private:
-  std::string trouble();  // of the first line that has any
+  std::string trouble();  // of the first that has any
   void run();
   void end_all(const std::string& why);
 
   std::function<double()> waiting_;
   Limits limits_;
   std::mutex mutex_;
-  std::vector<std::shared_ptr<Line>> lines_;
-  std::vector<std::thread> enders_;  // a thread a line: one that does not end must not keep the next from it
+  std::vector<std::shared_ptr<WatchedComm>> comms_;
+  std::vector<std::thread> enders_;  // a thread each: one that does not end must not keep the next from it
   std::atomic<bool> leaving_ = false;
   std::thread thread_;
 };

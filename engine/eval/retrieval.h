@@ -1,4 +1,4 @@
-// Retrieval: is a row's true partner among the k nearest by cosine? (reference: evaluation conventions, Recall@k)
+// Retrieval: is a row's true partner among the k nearest by cosine? Recall@k.
 #pragma once
 
 #include <array>

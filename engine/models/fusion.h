@@ -1,4 +1,4 @@
-// ABFN: image and gene tokens attend to each other, shrink, and are concatenated (design: model, Fusion).
+// ABFN: image and gene tokens attend to each other, shrink, and are concatenated (docs/model.md, Fusion).
 #pragma once
 
 #include "engine/nn/layers.h"

@@ -1,4 +1,4 @@
-// ST-Align: four encoders, two fusions, six heads (design: model). Tensor names are those of the exported file.
+// ST-Align: four encoders, two fusions, six heads (docs/model.md). Tensor names are those of the exported file.
 #pragma once
 
 #include <array>

@@ -7,18 +7,9 @@
 #include "engine/ops/shape.h"
 
 namespace spn::nn {
-namespace {
-
-Init or_default(const Init& given, std::int64_t fan_in) {
-  const bool unset = given.kind == Init::Kind::constant && given.a == 0;
-  return unset ? Init::fan_in(fan_in) : given;
-}
-
-}  // namespace
-
-Linear::Linear(const Scope& s, std::int64_t in, std::int64_t out, bool with_bias, Init w, Init b)
-    : weight(s.parameter("weight", {out, in}, or_default(w, in))) {
-  if (with_bias) bias = s.parameter("bias", {out}, or_default(b, in));
+Linear::Linear(const Scope& s, std::int64_t in, std::int64_t out, bool with_bias)
+    : weight(s.parameter("weight", {out, in}, Init::fan_in(in))) {
+  if (with_bias) bias = s.parameter("bias", {out}, Init::fan_in(in));
 }
 
 Linear Linear::vit(const Scope& s, std::int64_t in, std::int64_t out) {

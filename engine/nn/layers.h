@@ -50,7 +50,7 @@ Var run_block(Block block, const Var& x, const Context& c) {
 struct Linear {
   Var weight, bias;
   Linear() = default;
-  Linear(const Scope& s, std::int64_t in, std::int64_t out, bool with_bias = true, Init w = {}, Init b = {});
+  Linear(const Scope& s, std::int64_t in, std::int64_t out, bool with_bias = true);
   // timm's ViT: truncated normal 0.02, bias 0.
   static Linear vit(const Scope& s, std::int64_t in, std::int64_t out);
   Var operator()(const Var& x, ops::Activation act = ops::Activation::none) const {

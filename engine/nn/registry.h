@@ -1,4 +1,4 @@
-// Registry: every parameter and buffer of a model under its exported name (design: model), in order of construction.
+// Registry: every parameter and buffer of a model under its exported name (docs/model.md), in order of construction.
 #pragma once
 
 #include <map>

@@ -7,10 +7,11 @@
 
 namespace spn::ops {
 
-// x [n, ...] of each rank -> [size · n, ...].
+// x [n, ...] of each rank, the same n -> [size · n, ...], in the order of ranks. Gradient: reduce-scatter.
 Var all_gather(const Var& x, dist::Comm& comm);
 // x [size · n, ...] -> this rank's [n, ...] of the sum over ranks. Gradient: all-gather.
 Var reduce_scatter(const Var& x, dist::Comm& comm);
+// x of each rank, one shape -> their sum, on all. Gradient: all-reduce.
 Var all_reduce_sum(const Var& x, dist::Comm& comm);
 
 }  // namespace spn::ops

@@ -1,4 +1,4 @@
-// Symmetric InfoNCE over the global batch (design: model, Loss), streamed.
+// Symmetric InfoNCE over the global batch (docs/model.md, Loss), streamed.
 #pragma once
 
 #include "engine/autograd/var.h"

@@ -15,6 +15,7 @@ struct AddedNorm {
 AddedNorm add_layer_norm(const Var& x, const Var& branch, const Var& gate, const Var& w, const Var& b, double eps);
 // The sum alone, the same bits.
 Var add_branch(const Var& x, const Var& branch, const Var& gate);
+// Over the last dim; the maximum is taken off first.
 Var softmax(const Var& x);
 Var log_softmax(const Var& x);
 // Rows of length 1: x / max(‖x‖, eps).

@@ -64,10 +64,7 @@ StepResult Optimizer::finish(double squares) {
   StepResult r;
   r.grad_norm = std::sqrt(squares);
   r.skipped = !std::isfinite(r.grad_norm);
-  if (r.skipped)
-    ++skipped_;
-  else
-    ++*state_.back().tensor.data<std::int64_t>();
+  if (!r.skipped) ++*state_.back().tensor.data<std::int64_t>();
   return r;
 }
 

@@ -50,9 +50,8 @@ class Optimizer {
   void zero_grad() const;
   const std::vector<Item>& items() const { return items_; }
 
-  // Updates done so far (skipped ones do not count), and how many were skipped in this process.
+  // Updates done so far (skipped ones do not count).
   std::int64_t steps() const;
-  std::int64_t skipped() const { return skipped_; }
 
   // Everything a checkpoint needs, named "<slot>.<parameter>" (exp_avg, exp_avg_sq, momentum) and "step" (i64, scalar).
   // The tensors share storage with the optimiser; "step" counts what is finished.
@@ -72,7 +71,6 @@ class Optimizer {
   std::vector<Item> items_;
   std::vector<ckpt::NamedTensor> state_;  // slot by slot, items in order; "step" last
   Tensor rates_, updates_, squares_;      // kernels::UpdateRates, on the parameters' device
-  std::int64_t skipped_ = 0;
 };
 
 struct AdamWOptions {

@@ -106,8 +106,8 @@ void GradSync::enable(bool on) {
   if (impl_) impl_->enabled = on;
 }
 
-double GradSync::finish() {
-  if (!impl_) return 0;
+void GradSync::finish() {
+  if (!impl_) return;
   Impl& m = *impl_;
   m.enabled = false;
   // what no hook brought: unused parameters, and gradients of earlier backward() calls; in the buckets' order
@@ -120,7 +120,6 @@ double GradSync::finish() {
     m.make_in_slot(i);
     if (m.brought[i]) m.parameters[i].set_grad(m.slots[i]);
   }
-  return m.reducer->take_seconds();
 }
 
 int GradSync::buckets() const { return impl_ ? static_cast<int>(impl_->flat.size()) : 0; }

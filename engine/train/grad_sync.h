@@ -24,9 +24,8 @@ class GradSync {
   void enable(bool on);
   // Waits for all buckets; afterwards each parameter's gradient is the sum over ranks, a slice of a bucket, valid until
   // the next step's backward. A parameter without a gradient on some ranks counts as zeros there; without one on all
-  // ranks it stays without, as with one rank. Returns the seconds of communication since the last finish() that
-  // backward did not hide. Switches off.
-  double finish();
+  // ranks it stays without, as with one rank. Switches off.
+  void finish();
   int buckets() const;
 
  private:

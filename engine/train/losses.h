@@ -1,4 +1,4 @@
-// The three contrastive targets of a batch (design: model, Loss) over the ranks that share negatives.
+// The three contrastive targets of a batch (docs/model.md, Loss) over the ranks that share negatives.
 #pragma once
 
 #include <array>

@@ -53,8 +53,6 @@ TEST(Buckets, LateBucketsWaitTheirTurnOnAllRanks) {
         ASSERT_EQ(memory[static_cast<std::size_t>(b)][i],
                   static_cast<float>(ranks * (b * 1000 + static_cast<int>(i) + round) + rank_sum));
   }
-  EXPECT_GT(reducer.take_seconds(), 0);
-  EXPECT_EQ(reducer.take_seconds(), 0);
 }
 
 TEST(Buckets, MissingAndExtraPiecesAreNamed) {

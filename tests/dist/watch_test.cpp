@@ -25,12 +25,12 @@ struct Fake {
   std::atomic<bool> broken = false, held = false, ending = false;
   std::atomic<int> used = 0;
 };
-std::shared_ptr<Line> line_of(const std::shared_ptr<Fake>& f) {
-  return std::make_shared<Line>([f] { return f->broken ? std::string("a cable was pulled") : std::string(); },
-                                [f] {
-                                  f->ending = true;
-                                  while (f->held) std::this_thread::sleep_for(1ms);
-                                });
+std::shared_ptr<WatchedComm> line_of(const std::shared_ptr<Fake>& f) {
+  return std::make_shared<WatchedComm>([f] { return f->broken ? std::string("a cable was pulled") : std::string(); },
+                                       [f] {
+                                         f->ending = true;
+                                         while (f->held) std::this_thread::sleep_for(1ms);
+                                       });
 }
 constexpr Watch::Limits kQuick{.period = 0.001, .wait = 0, .parting = 0.05};
 

@@ -18,11 +18,13 @@ namespace {
 dist::Comm* g_world = nullptr;
 
 class RankPrinter : public testing::EmptyTestEventListener {
-  void OnTestStart(const testing::TestInfo& info) override { current_ = info.name(); }
+  void OnTestStart(const testing::TestInfo& info) override {
+    current_ = std::string(info.test_suite_name()) + "." + info.name();
+  }
   void OnTestPartResult(const testing::TestPartResult& r) override {
     if (r.failed() && world().rank() != 0)
-      std::fprintf(stderr, "[rank %d] %s:%d\n%s\n", world().rank(), r.file_name() ? r.file_name() : "?",
-                   r.line_number(), r.message());
+      std::fprintf(stderr, "[rank %d] %s: %s:%d\n%s\n", world().rank(), current_.c_str(),
+                   r.file_name() ? r.file_name() : "?", r.line_number(), r.message());
   }
   std::string current_;
 };

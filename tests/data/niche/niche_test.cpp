@@ -98,8 +98,6 @@ TEST(Windows, SidesInUmAboutTheCentre) {
   EXPECT_TRUE(w.leaves(100, 100));
   EXPECT_FALSE(window_around(50, 50, 100, 1).leaves(100, 100));
   EXPECT_TRUE(window_around(50.5, 50, 100, 1).leaves(100, 100));
-  const std::vector<Window> windows{{0, 9, 1, 10}, {0, -3, 1, 0}, {5, 9, 6, 10}, {0, 2, 1, 3}};
-  EXPECT_EQ(by_top_edge(windows), (std::vector<std::int64_t>{1, 3, 0, 2}));
 }
 
 }  // namespace

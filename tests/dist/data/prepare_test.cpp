@@ -1,6 +1,6 @@
 // The whole of prepare at 1, 2 and 4 ranks: the same pack whatever the number of ranks, every number in it accounted
 // for, one rank's bad slide an error on all of them with nothing left behind.
-#include "data/prepare.h"
+#include "data/prepare/prepare.h"
 
 #include <gtest/gtest.h>
 

@@ -24,7 +24,7 @@ const PartCost& part(const StepCost& cost, const std::string& name) {
   throw std::runtime_error("no part " + name);
 }
 
-// reference/anchors.md F, by another author: GFLOP forward a pair.
+// Counted by another author: GFLOP forward a pair.
 TEST(Cost, FullModelAsPublished) {
   const StepCost c = step_cost(config("st_align"), {});
   EXPECT_EQ(c.total.parameters, 416267432);

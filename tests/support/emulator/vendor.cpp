@@ -10,7 +10,6 @@
 namespace spn::emulator {
 namespace {
 Refusals* g_refusals = nullptr;
-int g_calls = 0;
 }  // namespace
 
 Refusals::Refusals(OfProduct of_product, OfPass of_pass, bool called)
@@ -18,7 +17,6 @@ Refusals::Refusals(OfProduct of_product, OfPass of_pass, bool called)
   g_refusals = this;
 }
 Refusals::~Refusals() { g_refusals = nullptr; }
-int vendor_calls() { return g_calls; }
 
 }  // namespace spn::emulator
 
@@ -77,7 +75,6 @@ struct Moved {
 bool multiply(const Product& p, const ProductMemory& at) {
   if (g_refusals != nullptr && g_refusals->product && refused(g_refusals->product(p))) return false;
   check(!(p.relu && p.accumulate), "emulator", "no such epilogue");
-  ++emulator::g_calls;
   emulator::queue([p, at] {
     emulator::touch(&at, sizeof at);
     cpu_table().gemm({.a = matrices(at.a, p.in, p.a, p.batch, p.m, p.k),
@@ -96,7 +93,6 @@ bool can_convolve(const Convolution& p, Pass pass, Order order) {
 }
 bool convolve(const Convolution& p, Pass pass, Order order, void* x, void* w, void* y) {
   if (g_refusals != nullptr && g_refusals->pass && refused(g_refusals->pass(p, pass, order))) return false;
-  ++emulator::g_calls;
   emulator::queue([p, pass, x, w, y] {
     void* const memory[] = {x, w, y};
     emulator::touch(memory, sizeof memory);

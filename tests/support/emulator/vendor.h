@@ -25,7 +25,4 @@ class Refusals {
   int count = 0;
 };
 
-// Calls of the libraries since the start that computed something.
-int vendor_calls();
-
 }  // namespace spn::emulator
