@@ -8,11 +8,24 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import sources  # noqa: E402
 
-# engine: arrows run down this list only.
-ENGINE = ("train", "eval", "models", "optim", "ckpt", "nn", "ops", "autograd", "tensor", "dist", "core")
+# Rooms of a folder: arrows run down its list only.
+ORDER = {
+    "engine": ("train", "eval", "models", "optim", "ckpt", "nn", "ops", "autograd", "tensor", "dist", "core"),
+    "data": ("prepare", "synth", "pipe", "sample", "write_h5ad", "readers", "pack", "image", "niche", "genes", "schema", "h5"),
+}
+# What stands beside the folders of kernels: the table, and what is told and measured around it.
+KERNELS = tuple(f"kernels/{name}.h" for name in ("devices", "gpu_fit", "meta", "profile", "table", "timing", "work"))
+BACKEND = ("engine/core/", "kernels/args/", "kernels/checks/", "kernels/math/") + KERNELS
 # What a file below the left may include of ours, beside its own folder. The longest left side that fits is used.
 ALLOWED = {
-    "kernels": ("engine/core/",),
+    "kernels": ("engine/core/", "kernels/args/", "kernels/ladder/ladder.h") + KERNELS,
+    "kernels/args": ("engine/core/",),
+    "kernels/math": ("engine/core/", "kernels/args/"),
+    "kernels/checks": ("engine/core/", "kernels/args/"),
+    "kernels/cpu": BACKEND,  # neither knows of the other
+    "kernels/cuda": BACKEND,
+    "kernels/meta": BACKEND,
+    "kernels/ladder": BACKEND + ("kernels/cuda/",),
     "engine": ("engine/", "kernels/table.h", "kernels/args/"),
     "engine/core": (),
     "engine/dist": ("engine/core/",),
@@ -48,13 +61,15 @@ def violations(root):
                             folders):
                         out.append(f"{where}; only {', '.join(folders)} may")
                 continue
-            if not name.startswith(ALLOWED[key] + (key + "/",)):
+            top, here = path.split("/")[:2]
+            own = (key + "/",) if key != "kernels" else ()  # whose folders have entries of their own
+            if not name.startswith(ALLOWED[key] + own):
                 out.append(f"{where}; {key}/ may include {', '.join(ALLOWED[key]) or 'nothing of ours'}")
-            elif path.startswith("engine/") and name.startswith("engine/"):
-                here, there = path.split("/")[1], name.split("/")[1]
-                if here not in ENGINE or there not in ENGINE:
-                    out.append(f"{where}; engine's rooms are {', '.join(ENGINE)}")
-                elif ENGINE.index(there) < ENGINE.index(here):
+            elif top in ORDER and name.startswith(top + "/"):
+                rooms, there = ORDER[top], name.split("/")[1]
+                if here not in rooms or there not in rooms:
+                    out.append(f"{where}; {top}'s rooms are {', '.join(rooms)}")
+                elif rooms.index(there) < rooms.index(here):
                     out.append(f"{where}; arrows run from {there} to {here}, not back")
             if "/" in name and not (root / name).is_file():
                 out.append(f"{where}; no such file (paths are written from the root)")
