@@ -5,8 +5,9 @@
 
 namespace spn::kernels {
 
-// Seconds from the start to the end of what `work` queues on the compute stream, by events around it; nothing of the
-// work's memory is in the L2 cache when it begins.
+// Seconds from the start to the end of what `work` queues on the compute stream, by events around it. Nothing of the
+// work's memory is in the L2 cache when it begins, and the stream is kept busy for 2 ms while the host queues it: of
+// work that takes the host longer, that is counted too.
 double cuda_seconds(const std::function<void()>& work);
 
 // A moment on the compute stream, behind what is queued so far; the host does not wait. Not while a step is captured.

@@ -45,7 +45,8 @@ struct Walk {
   dim3 grid;
 };
 
-// At most `blocks` a multiprocessor, each thread with at least a few rows.
+// At most `blocks` a multiprocessor, each thread with at least a few rows. A block works out its channels' coefficients
+// first, so that packs are walked by as many as their registers let run at once (ptxas: 80 to 128).
 Walk walk(const View& x, int lanes, int blocks) {
   const i64 channels = x.dim(1), rows = channels == 0 ? 0 : x.numel() / channels, packs = channels / lanes;
   const int across = packs <= kMostAcross ? static_cast<int>(packs) : kWarp, down = kColumnThreads / across;
@@ -55,10 +56,12 @@ Walk walk(const View& x, int lanes, int blocks) {
           dim3(static_cast<unsigned>(std::min(useful, most)), static_cast<unsigned>(wide))};
 }
 
-// Two sums a channel: sums_of(partial, walk) queues the kernel that makes the blocks' shares of them.
+// Two sums a channel, by at most `blocks` a multiprocessor: sums_of(partial, walk) queues the kernel that makes the
+// blocks' shares of them.
 template <class T, class F>
-void two_sums(const View& x, int lanes, const View& sums, const BatchNormFold<compute_t<T>>& fold, F&& sums_of) {
-  const Walk w = walk(x, lanes, 4);
+void two_sums(const View& x, int lanes, int blocks, const View& sums, const BatchNormFold<compute_t<T>>& fold,
+              F&& sums_of) {
+  const Walk w = walk(x, lanes, blocks);
   auto* partial = scratch_of<double>(Scratch::kernel, static_cast<std::size_t>(2 * w.columns.channels) * w.grid.x);
   sums_of(partial, w);
   launch(batch_norm_fold<compute_t<T>>, dim3(static_cast<unsigned>((w.columns.channels + kWarp - 1) / kWarp)),
@@ -74,7 +77,7 @@ void batch_norm_stats(const BatchNormStats& o) {
   visit_float(o.x.dtype, "batch_norm_stats", [&](auto e) {
     using T = decltype(e);
     with_lanes<T>(o.x, {}, [&]<int V>(std::integral_constant<int, V>) {
-      two_sums<T>(o.x, V, o.sums, {}, [&](double* partial, const Walk& w) {
+      two_sums<T>(o.x, V, 3, o.sums, {}, [&](double* partial, const Walk& w) {
         launch(batch_norm_sums<T, V>, w.grid, dim3(kColumnThreads), 0, stream(), partial, o.x.ptr<T>(), w.columns);
       });
     });
@@ -93,7 +96,7 @@ void batch_norm_apply(const BatchNormApply& o) {
                                       o.b.ptr<A>(),        o.mean.ptr<A>(),        o.rstd.ptr<A>()};
     const BatchNormNumbers numbers{o.count, o.eps, o.momentum, o.update_running, o.relu};
     with_lanes<T>(o.x, {&o.y, &o.residual}, [&]<int V>(std::integral_constant<int, V>) {
-      const Walk w = walk(o.x, V, 8);
+      const Walk w = walk(o.x, V, V > 1 ? 2 : 6);
       launch(batch_norm_map<T, V>, w.grid, dim3(kColumnThreads), 0, stream(), get<T>(o.y), get<T>(o.x),
              get<T>(o.residual), vectors, numbers, w.columns);
     });
@@ -110,7 +113,7 @@ void batch_norm_bwd_stats(const BatchNormBwdStats& o) {
     const BatchNormSaved<A> saved{o.mean.ptr<A>(), o.rstd.ptr<A>(), get<A>(o.w), get<A>(o.b)};
     const BatchNormFold<A> fold{saved.mean, saved.rstd, get<A>(o.dw), get<A>(o.db)};
     with_lanes<T>(o.x, {&o.y, &o.dy, &o.g}, [&]<int V>(std::integral_constant<int, V>) {
-      two_sums<T>(o.x, V, o.sums, fold, [&](double* partial, const Walk& w) {
+      two_sums<T>(o.x, V, 2, o.sums, fold, [&](double* partial, const Walk& w) {
         launch(batch_norm_bwd_sums<T, V>, w.grid, dim3(kColumnThreads), 0, stream(), partial, get<T>(o.g), get<T>(o.x),
                get<T>(o.y), get<T>(o.dy), saved, o.relu, w.columns);
       });
@@ -129,7 +132,7 @@ void batch_norm_bwd_apply(const BatchNormBwdApply& o) {
     const BatchNormSaved<A> saved{o.mean.ptr<A>(), o.rstd.ptr<A>(), o.w.ptr<A>(), o.b.ptr<A>()};
     const double* sums = o.fixed_statistics ? nullptr : o.sums.ptr<double>();
     with_lanes<T>(o.x, {&o.g, &o.dx}, [&]<int V>(std::integral_constant<int, V>) {
-      const Walk w = walk(o.x, V, 8);
+      const Walk w = walk(o.x, V, V > 1 ? 2 : 6);
       launch(batch_norm_bwd_map<T, V>, w.grid, dim3(kColumnThreads), 0, stream(), get<T>(o.dx), get<T>(o.x),
              get<T>(o.g), saved, sums, o.count, o.relu, w.columns);
     });

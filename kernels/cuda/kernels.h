@@ -5,7 +5,7 @@
 
 namespace spn::kernels::cuda {
 
-// memory.cpp, runtime.cpp; in tests, the emulator
+// memory_pools.cpp, runtime.cpp; in tests, the emulator
 void* alloc(std::size_t bytes);
 void release(void* p, std::size_t bytes) noexcept;
 void transfer(void* to, const void* from, std::size_t bytes);

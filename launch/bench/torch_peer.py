@@ -164,10 +164,10 @@ class Step(Timed):
             # a uint8 [B,S,S,3] batch is channels-last already; `contiguous` pays for one transposition
             if not self.channels_last:
                 images[i] = images[i].contiguous()
-        with on(self.args):
+        with on(self.args):  # its products too: ours multiplies the loss in the step's precision
             embeddings = self.model(*images, spot_gene, niche_gene)
-        embeddings = {name: e.float() for name, e in embeddings.items()}
-        return st.loss(embeddings, self.model.inverse_temperatures())[0]
+            embeddings = {name: e.float() for name, e in embeddings.items()}
+            return st.loss(embeddings, self.model.inverse_temperatures())[0]
 
     def update(self):
         self.optimiser.zero_grad(set_to_none=True)

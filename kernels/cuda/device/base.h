@@ -74,6 +74,24 @@ __device__ inline void store_pack(T* p, const Pack<T>& v) {
   *reinterpret_cast<Pack<T>*>(p) = v;
 }
 
+// v to p, aligned to its size of 8 or 16 bytes, by one instruction. nvcc splits a store of values that were computed
+// one by one into as many stores, which reach the cache in parts of sectors; what is said in PTX stays whole.
+template <class V>
+__device__ inline void store_whole(void* p, const V& v) {
+  static_assert(sizeof(V) == 8 || sizeof(V) == 16);
+#ifdef __CUDA_ARCH__
+  unsigned w[sizeof(V) / 4];
+  memcpy(w, &v, sizeof v);
+  if constexpr (sizeof(V) == 16)
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3])
+                 : "memory");
+  else
+    asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(p), "r"(w[0]), "r"(w[1]) : "memory");
+#else
+  *static_cast<V*>(p) = v;
+#endif
+}
+
 struct Sum {
   template <class T>
   __device__ T operator()(T a, T b) const {

@@ -148,7 +148,7 @@ __global__ void batch_norm_map(T* y, const T* x, const T* residual, BatchNormVec
           if (n.relu) v = v > 0 ? v : A(0);
           in[u].v[k] = convert<T>(v);
         }
-        *reinterpret_cast<Lane<T, V>*>(y + at.offset(r + u * at.step)) = in[u];
+        store_lane(y + at.offset(r + u * at.step), in[u]);
       }
   }
 }
@@ -199,7 +199,7 @@ __global__ void __launch_bounds__(kColumnThreads, 2)
             q[k] += static_cast<double>(d) * static_cast<double>(v);
             grad[u].v[k] = convert<T>(d);
           }
-          if (g != nullptr) *reinterpret_cast<Lane<T, V>*>(g + at.offset(r + u * at.step)) = grad[u];
+          if (g != nullptr) store_lane(g + at.offset(r + u * at.step), grad[u]);
         }
     }
   }
@@ -255,7 +255,7 @@ __global__ void batch_norm_bwd_map(T* dx, const T* x, const T* g, BatchNormSaved
           if (relu) d = v * a[k] + shift[k] > 0 ? d : A(0);
           grad[u].v[k] = convert<T>(d * a[k] + (v * of_x[k] + rest[k]));
         }
-        *reinterpret_cast<Lane<T, V>*>(dx + at.offset(r + u * at.step)) = grad[u];
+        store_lane(dx + at.offset(r + u * at.step), grad[u]);
       }
   }
 }

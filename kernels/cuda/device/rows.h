@@ -12,6 +12,15 @@ struct alignas(sizeof(T) * V) Lane {
   T v[V];
 };
 
+// By one instruction from 8 bytes on.
+template <class T, int V>
+__device__ inline void store_lane(T* p, const Lane<T, V>& v) {
+  if constexpr (sizeof v == 8 || sizeof v == 16)
+    store_whole(p, v);
+  else
+    *reinterpret_cast<Lane<T, V>*>(p) = v;
+}
+
 // V elements at p: 16 bytes a load (p aligned to them), fewer where V is less than they are.
 template <int V, class T>
 __device__ inline void load_some(const T* p, compute_t<T> (&e)[V]) {
