@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "engine/core/check.h"
+#include "engine/core/text.h"
 
 namespace spn::data {
 namespace {
@@ -87,9 +88,11 @@ GeneList GeneList::from_file(const std::string& path) {
   std::unordered_map<std::string, std::int64_t> seen;
   std::string line;
   for (std::int64_t row = 1; std::getline(file, line); ++row) {
-    const std::size_t b = line.find_first_not_of(" \t\r"), e = line.find_last_not_of(" \t\r");
-    if (b == std::string::npos || line[b] == '#') continue;
-    std::string name = canonical_gene(std::string_view(line).substr(b, e - b + 1));
+    const std::string_view text = row == 1 ? without_bom(line) : line;
+    const std::size_t b = text.find_first_not_of(" \t\r"), e = text.find_last_not_of(" \t\r");
+    if (b == std::string::npos || text[b] == '#') continue;
+    std::string name = canonical_gene(text.substr(b, e - b + 1));
+    require_utf8("gene list", path, row, name);
     const auto [it, fresh] = seen.try_emplace(name, row);
     if (!fresh)
       fail_data("gene list", "{}, row {}: {} is already in row {}; expected each gene once", path, row, name,

@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "data/h5/internal.h"
+#include "engine/core/json.h"
+#include "engine/core/text.h"
 
 namespace spn::data::h5 {
 namespace {
@@ -20,9 +22,13 @@ Handle make_space(const std::vector<std::int64_t>& shape) {
 }
 
 Type type_of(hid_t id) {
-  if (H5Tget_class(id) == H5T_STRING) return Type::text;
+  const H5T_class_t kind = H5Tget_class(id);
+  if (kind == H5T_STRING) return Type::text;
+  // of either order of bytes: HDF5 turns them while it reads
+  const Handle little = own(H5Tcopy(id), "copy a type");
+  if (kind == H5T_INTEGER || kind == H5T_FLOAT) must(H5Tset_order(little.get(), H5T_ORDER_LE), "set an order of bytes");
   for (Type t : {Type::u8, Type::i8, Type::i32, Type::i64, Type::f16, Type::f32, Type::f64})
-    if (H5Tequal(id, make_type(t).get()) > 0) return t;
+    if (H5Tequal(little.get(), make_type(t).get()) > 0) return t;
   return Type::other;
 }
 
@@ -57,9 +63,11 @@ Handle select_rows(hid_t space, std::int64_t first, std::int64_t rows, const std
   return own(H5Screate_simple(n, count.data(), nullptr), what);
 }
 
-void no_nul(const std::string& value, const std::string& where) {
+// Texts of ours are declared UTF-8.
+void require_text(const std::string& value, const std::string& where) {
   if (value.find('\0') != std::string::npos)
     fail_data("hdf5", "text for {} holds a zero byte; HDF5 would cut it there", where);
+  if (!is_utf8(value)) fail_data("hdf5", "expected UTF-8 text for {}, got '{}'", where, valid_utf8(value));
 }
 
 }  // namespace
@@ -84,7 +92,8 @@ Dataset File::dataset(const std::string& name) const {
   std::vector<hsize_t> dims(static_cast<std::size_t>(n));
   if (n > 0) H5Sget_simple_extent_dims(space.get(), dims.data(), nullptr);
   d.shape.assign(dims.begin(), dims.end());
-  if (size_of(d.type) > 0 && H5Pget_layout(list.get()) == H5D_CONTIGUOUS && H5Pget_external_count(list.get()) == 0) {
+  if (size_of(d.type) > 0 && H5Tget_order(type.get()) != H5T_ORDER_BE && H5Pget_layout(list.get()) == H5D_CONTIGUOUS &&
+      H5Pget_external_count(list.get()) == 0) {
     const haddr_t offset = H5Dget_offset(id);
     if (offset != HADDR_UNDEF) d.offset = static_cast<std::int64_t>(offset);
   }
@@ -151,7 +160,7 @@ void File::write_strings(const std::string& name, const std::vector<std::string>
   std::vector<const char*> pointers;
   pointers.reserve(values.size());
   for (const std::string& v : values) {
-    no_nul(v, at(name, path_));
+    require_text(v, at(name, path_));
     pointers.push_back(v.c_str());
   }
   const Handle space = make_space({static_cast<std::int64_t>(values.size())}), t = text_type();
@@ -168,6 +177,9 @@ std::vector<std::string> File::read_strings(const std::string& name) const {
   if (d.type != Type::text || d.shape.size() != 1)
     fail_data("hdf5", "expected one-dimensional text in {}, got {} dims of {}", at(name, path_), d.shape.size(),
               name_of(d.type));
+  if (!d.filter.empty())
+    fail_data("hdf5", "{} is compressed with '{}', which this HDF5 library lacks; rewrite it with gzip or none",
+              at(name, path_), d.filter);
   const Id id = opened(name);
   const Handle type = own(H5Dget_type(id), what), space = own(H5Dget_space(id), what);
   const std::size_t n = static_cast<std::size_t>(d.shape[0]);
@@ -191,7 +203,7 @@ std::vector<std::string> File::read_strings(const std::string& name) const {
 
 void File::write_scalar(const std::string& name, const std::string& value) {
   const auto held = lock();
-  no_nul(value, at(name, path_));
+  require_text(value, at(name, path_));
   const std::string what = "write " + at(name, path_);
   const Handle space = make_space({}), t = text_type();
   const Handle id =

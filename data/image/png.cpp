@@ -57,7 +57,7 @@ class PngDecoder final : public RowDecoder {
       from = &whole_[static_cast<std::size_t>(at_) * row_.size()];
     else if (!read_row(row_.data()))
       fail_row();
-    ++at_;
+    if (++at_ == height() && !end()) fail_row();
     const auto n = static_cast<std::size_t>(width());
     if (channels() == 3) {
       std::memcpy(rgb, from, n * 3);
@@ -89,6 +89,13 @@ class PngDecoder final : public RowDecoder {
   bool read_row(std::uint8_t* row) {
     if (setjmp(png_jmpbuf(png_))) return false;
     png_read_row(png_, row, nullptr);
+    return true;
+  }
+
+  // The checksums of what was read stand behind the last row.
+  bool end() {
+    if (setjmp(png_jmpbuf(png_))) return false;
+    png_read_end(png_, nullptr);
     return true;
   }
 

@@ -13,6 +13,7 @@
 
 #include "engine/core/check.h"
 #include "engine/core/handle.h"
+#include "engine/core/log.h"
 
 namespace spn::data {
 namespace {
@@ -93,5 +94,14 @@ void sync_folder_of(const std::string& path) {
 }
 
 void remove_quietly(const std::string& path) noexcept { ::unlink(path.c_str()); }
+
+void remove_left_behind(const std::string& path) {
+  namespace fs = std::filesystem;
+  const std::string prefix = fs::path(path).filename().string() + ".tmp-";
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder_of(path), error))
+    if (entry.path().filename().string().starts_with(prefix) && fs::remove(entry.path(), error))
+      log::info("removed {}, which a run that was killed left behind", entry.path().string());
+}
 
 }  // namespace spn::data

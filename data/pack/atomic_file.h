@@ -21,6 +21,8 @@ void sync_folder_of(const std::string& path);
 // Renames and syncs the folder.
 void publish(const std::string& temporary, const std::string& path);
 void remove_quietly(const std::string& path) noexcept;
+// Temporary neighbours of path, as a kill leaves them; for who alone may write it.
+void remove_left_behind(const std::string& path);
 
 // For tests: as on file systems that cannot reserve space.
 void set_reserving(bool possible);

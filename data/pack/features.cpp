@@ -142,7 +142,7 @@ void FeatureWriter::Impl::begin(const FeatureInfo& want, bool overwrite) {
   check(want.width > 0 && want.block_rows > 0, "features", "expected positive width and block rows, got {} and {}",
         want.width, want.block_rows);
   // what is read from here on stays true until the commit, and the marks are this run's alone until it ends
-  lock = WriterLock(path);
+  lock = WriterLock(path, "encode");
   finish_commit(path);
   std::int64_t n = 0;
   std::optional<FeatureInfo> have;

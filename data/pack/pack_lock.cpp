@@ -63,13 +63,13 @@ void lock_pack(int fd, const std::string& path, Share with) {
   }
 }
 
-WriterLock::WriterLock(const std::string& path) : path_(path + ".lock") {
+WriterLock::WriterLock(const std::string& path, const char* what) : path_(path + ".lock") {
   do {
     fd_ = LockFd(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
-    if (!fd_) fail_data("pack", "cannot make '{}', which keeps other writers off: {}", path_, std::strerror(errno));
+    if (!fd_) fail_data(what, "cannot make '{}', which keeps other writers off: {}", path_, std::strerror(errno));
     if (!try_lock(fd_.get(), LOCK_EX)) {
       fd_.reset();
-      fail_data("pack", "another encode is at work on '{}'; wait for it or stop it", path);
+      fail_data(what, "another {} is at work on '{}'; wait for it or stop it", what, path);
     }
   } while (!has_name(fd_.get(), path_));
 }

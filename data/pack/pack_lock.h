@@ -18,12 +18,13 @@ enum class Share : bool { readers, nobody };
 // Waits for other programs that have the pack open, and says so; data error after a minute.
 void lock_pack(int fd, const std::string& path, Share with);
 
-// The one writer of a pack, from before it looks at the pack until its last byte is written: PATH.lock, which goes with
-// it. Another file than the pack, so that readers need not wait for an encode. Data error when there is a writer.
+// The one writer of a pack or of a run, from before it looks at it until its last byte is written: PATH.lock, which
+// goes with it. Another file than the pack, so that readers need not wait for an encode.
 class WriterLock {
  public:
   WriterLock() = default;
-  explicit WriterLock(const std::string& path);
+  // what: "encode", in the data error when there is a writer.
+  WriterLock(const std::string& path, const char* what);
   ~WriterLock() { release(); }
   WriterLock(WriterLock&&) noexcept = default;
   WriterLock& operator=(WriterLock&& other) noexcept;

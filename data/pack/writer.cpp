@@ -13,6 +13,7 @@
 #include "data/pack/atomic_file.h"
 #include "data/pack/half.h"
 #include "data/pack/layout.h"
+#include "data/pack/pack_lock.h"
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
 
@@ -96,6 +97,7 @@ struct PackWriter::Impl {
   dist::Comm& comm;
   std::string path, temporary;
   PackHeader header;
+  WriterLock lock;  // rank 0's
   std::optional<h5::File> file;
   std::string written;  // (first row, rows, names…) of each write, for rank 0
   std::vector<std::uint16_t> half;
@@ -118,6 +120,8 @@ void PackWriter::Impl::create() {
         "expected positive sizes, got {} spots, {} and {} px, {} and {} genes", h.spots, h.spot_px, h.niche_px,
         h.spot_genes, h.niche_genes);
   check_target(path);
+  lock = WriterLock(path, "prepare");
+  remove_left_behind(path);
   h5::File skeleton = h5::File::create(temporary);
   make_spots(skeleton, h);
   skeleton.close();
@@ -145,7 +149,7 @@ void PackWriter::Impl::close() {
 }
 
 PackWriter::PackWriter(dist::Comm& comm, std::string path, const PackHeader& header)
-    : impl_(new Impl{comm, std::move(path), "", header, {}, {}, {}, false}) {
+    : impl_(new Impl{comm, std::move(path), "", header, {}, {}, {}, {}, false}) {
   std::int64_t tag = new_tag();
   comm.broadcast(host_view(&tag, {1}), 0);
   impl_->temporary = temporary_name(impl_->path, tag);

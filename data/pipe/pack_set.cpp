@@ -1,6 +1,8 @@
 // Several packs read as one: checks that they agree, joins their small tables, reads rows of any of them.
 #include <algorithm>
 #include <map>
+#include <span>
+#include <tuple>
 
 #include "data/pack/digest.h"
 #include "data/pipe/loader.h"
@@ -21,6 +23,7 @@ void check_agree(const PackReader& a, const PackReader& b) {
   same("niche image px", x.niche_px, y.niche_px);
   same("spot genes", x.spot_genes, y.spot_genes);
   same("niche genes", x.niche_genes, y.niche_genes);
+  same("spot window um", x.spot_window_um, y.spot_window_um);
   same("normalisation", x.normalisation, y.normalisation);
   const auto [left, right] = std::mismatch(a.genes().begin(), a.genes().end(), b.genes().begin(), b.genes().end());
   if (left != a.genes().end())
@@ -28,6 +31,15 @@ void check_agree(const PackReader& a, const PackReader& b) {
               "expected the same gene list, got '{}' in '{}' and '{}' in '{}' at position {}; prepare the second with "
               "--gene-list of the first",
               *left, a.path(), *right, b.path(), left - a.genes().begin());
+}
+
+// A ReLU would hide what is not, and a training step would be skipped whenever it came.
+void require_finite(const char* what, std::span<const float> values, const PackReader& pack, std::int64_t row) {
+  float sum = 0;  // 0 · x is 0, or NaN
+  for (const float v : values) sum += v * 0.0F;
+  if (sum != 0)
+    fail_data("packs", "the {} of row {} of '{}' are not all finite; spotniche inspect --verify lists such rows", what,
+              row, pack.path());
 }
 
 std::string told(const FeatureInfo& info, const char* fact) {
@@ -170,6 +182,10 @@ void PackSet::read(const std::vector<std::int64_t>& rows, HostBatch& out) const 
     (stored_.spot_features ? to.spot_feature : to.spot_gene) = out.spot_gene.data() + i * spot_genes;
     to.niche_gene = out.niche_gene.data() + i * niche_genes;
     packs_[p].read_row(rows[i] - first_[p], to);
+    for (const auto& [what, values, width] : {std::tuple{"spot genes", &out.spot_gene, spot_genes},
+                                              {"niche genes", &out.niche_gene, niche_genes},
+                                              {"niche features", &out.niche_feature, feature}})
+      require_finite(what, {values->data() + i * width, width}, packs_[p], rows[i] - first_[p]);
   }
 }
 

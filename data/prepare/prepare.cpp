@@ -95,6 +95,11 @@ class Preparation {
  private:
   bool mine(std::size_t i) const { return owner_[i] == comm_.rank(); }
 
+  void check_stop() const {
+    if (options_.stop_requested && options_.stop_requested())
+      fail("prepare", "stopped by a signal; nothing is left at {}", options_.output);
+  }
+
   void choose_slides() {
     check_options(options_);
     check_output(options_);
@@ -121,6 +126,7 @@ class Preparation {
     std::int64_t kept = 0, done = 0;
     for (std::size_t i = 0; i < slides_.size(); ++i) {
       if (!mine(i)) continue;
+      check_stop();
       PreparedSlide& report = report_.slides[i];
       Slide s = load_slide(*reader_, slides_[i], options_, report);
       if (list_)
@@ -200,6 +206,7 @@ class Preparation {
       std::int64_t first = 0, done = 0;
       for (std::size_t i = 0; i < slides_.size(); first += report_.slides[i].spots, ++i) {
         if (!mine(i)) continue;
+        check_stop();
         PreparedSlide& report = report_.slides[i];
         const std::int64_t planned = report.spots;
         Slide s = cache_[i] ? std::move(*cache_[i]) : load_slide(*reader_, slides_[i], options_, report);

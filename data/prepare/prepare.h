@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct PrepareOptions {
   double pitch_um = 0;                                 // for all slides; 0: by technology
   bool force = false;                                  // replace an existing output
   std::string version;                                 // of this program, for the pack's attributes
+  std::function<bool()> stop_requested;                // asked before each slide; may be empty
   std::int64_t cache_bytes = std::int64_t{256} << 20;  // counts kept between the two passes; slides beyond are re-read
 };
 
@@ -47,7 +49,8 @@ struct PrepareReport {
 
 // Collective; the same report on all ranks. Rows of a slide run from the top of its image down (by y, then x).
 // Usage errors: options that contradict each other, an output that exists, slide names that match nothing. Data errors:
-// whatever is wrong with the files, with file and row. After an error nothing is left at the output.
+// whatever is wrong with the files, with file and row. After an error, or a stop, which is one, nothing is left at the
+// output.
 PrepareReport prepare(dist::Comm& comm, const PrepareOptions& options);
 
 }  // namespace spn::data

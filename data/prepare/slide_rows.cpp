@@ -167,6 +167,7 @@ void write_slide(PackWriter& writer, std::int64_t first, std::int32_t slide_inde
     }
     writer.write(first + begin, out);
   }
+  image->release_above(image->height());  // damage may show below the last window only, as in a PNG's checksum
 }
 
 }  // namespace spn::data

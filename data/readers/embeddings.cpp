@@ -9,6 +9,7 @@
 #include "data/h5/h5.h"
 #include "data/readers/npy.h"
 #include "engine/core/check.h"
+#include "engine/core/text.h"
 
 namespace spn::data {
 namespace {
@@ -22,17 +23,18 @@ std::string encoding(const File& file, const std::string& name) {
 
 std::vector<std::string> read_text(const File& file, const std::string& name);
 
-// codes into categories; -1 is no value
-std::vector<std::string> read_categories(const File& file, const std::string& name) {
-  const auto words = read_text(file, name + "/categories");
-  const h5::Dataset d = file.dataset(name + "/codes");
-  if (d.shape.size() != 1) fail_data("h5ad", "expected a list in {}/codes of '{}'", name, file.path());
+// Codes into categories; -1 is no value.
+std::vector<std::string> read_categories(const File& file, const std::string& codes_name,
+                                         const std::string& words_name) {
+  const auto words = read_text(file, words_name);
+  const h5::Dataset d = file.dataset(codes_name);
+  if (d.shape.size() != 1) fail_data("h5ad", "expected a list in {} of '{}'", codes_name, file.path());
   std::vector<std::int32_t> codes(static_cast<std::size_t>(d.shape[0]));
-  file.read_rows(name + "/codes", Type::i32, codes.data(), 0, d.shape[0]);
+  file.read_rows(codes_name, Type::i32, codes.data(), 0, d.shape[0]);
   std::vector<std::string> out(codes.size());
   for (std::size_t i = 0; i < codes.size(); ++i) {
     if (codes[i] < -1 || codes[i] >= static_cast<std::int32_t>(words.size()))
-      fail_data("h5ad", "{}/codes of '{}' is {} at row {}, of {} categories", name, file.path(), codes[i], i,
+      fail_data("h5ad", "{} of '{}' is {} at row {}, of {} categories", codes_name, file.path(), codes[i], i,
                 words.size());
     if (codes[i] >= 0) out[i] = words[static_cast<std::size_t>(codes[i])];
   }
@@ -43,10 +45,14 @@ std::vector<std::string> read_categories(const File& file, const std::string& na
 std::vector<std::string> read_text(const File& file, const std::string& name) {
   if (file.is_group(name)) {
     const std::string kind = encoding(file, name);
-    if (kind == "categorical") return read_categories(file, name);
+    if (kind == "categorical") return read_categories(file, name + "/codes", name + "/categories");
     if (kind == "nullable-string-array") return file.read_strings(name + "/values");
     fail_data("h5ad", "expected text in {} of '{}', got {}", name, file.path(), kind.empty() ? "a group" : kind);
   }
+  // anndata 0.7: the codes stand where the values would, the words beside them
+  const std::size_t slash = name.rfind('/');
+  if (const std::string words = name.substr(0, slash) + "/__categories" + name.substr(slash); file.has(words))
+    return read_categories(file, name, words);
   const h5::Dataset d = file.dataset(name);
   if (d.type == Type::text) return file.read_strings(name);
   const bool whole = d.type == Type::u8 || d.type == Type::i8 || d.type == Type::i32 || d.type == Type::i64;
@@ -148,6 +154,7 @@ Embeddings read_npy_embeddings(const std::string& path, const std::string& names
   if (!in) fail_data("names", "cannot read '{}'", names);
   for (std::string line; std::getline(in, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (e.names.empty()) line = without_bom(line);
     if (line.empty()) fail_data("names", "line {} of '{}' is empty; give one name a line", e.names.size() + 1, names);
     e.names.push_back(line);
   }

@@ -10,6 +10,7 @@
 #include "data/readers/stimage_counts.h"
 #include "engine/core/check.h"
 #include "engine/core/log.h"
+#include "engine/core/text.h"
 
 namespace spn::data {
 namespace {
@@ -129,6 +130,8 @@ void Stimage1k4m::read_meta() {
   const std::int64_t slide = table.column("slide"), tech = table.column("tech");
   const auto species = table.find("species"), tissue = table.find("tissue"), pmid = table.find("pmid");
   for (std::int64_t r = 0; r < table.rows(); ++r) {
+    for (const auto& c : {species, tissue})
+      if (c) require_utf8("stimage-1k4m", table.path(), CsvTable::file_row(r), table.at(r, *c));
     const auto cell = [&](const std::optional<std::int64_t>& c) { return c ? table.at(r, *c) : std::string(); };
     const bool fresh =
         meta_.try_emplace(table.at(r, slide), Meta{cell(species), cell(tissue), table.at(r, tech), cell(pmid)}).second;

@@ -12,6 +12,7 @@
 #include "engine/core/check.h"
 #include "engine/core/json.h"
 #include "engine/core/log.h"
+#include "engine/core/text.h"
 
 namespace spn::data {
 namespace {
@@ -112,6 +113,7 @@ class CountsSink final : public CsvSink {
   void header_cell(std::int64_t column, std::string_view text) {
     if (column == 0) return;
     if (text.empty()) fail_data("counts", "{}, row 1: column {} has no gene name", path_, column + 1);
+    require_utf8("counts", path_, 1, text);
     names_.emplace_back(text);
   }
 
@@ -125,6 +127,7 @@ class CountsSink final : public CsvSink {
   void begin_row(std::int64_t row, std::string_view id) {
     std::string native = native_spot(slide_.info.name, std::string(id));
     if (native.empty()) fail_data("counts", "{}, row {}: the spot has no name", path_, row);
+    require_utf8("counts", path_, row, native);
     if (first_.empty()) first_ = native;
     const auto [it, fresh] = seen_.try_emplace(native, row);
     if (!fresh)
@@ -147,7 +150,7 @@ class CountsSink final : public CsvSink {
     float value = 0;
     if (const auto n = whole(text)) {
       value = static_cast<float>(*n);
-    } else if (text.empty()) {  // how pandas writes a gene that a panel does not have
+    } else if (is_missing(text)) {  // a gene that a panel does not have: pandas writes it empty or as it is told to
       ++slide_.dropped.empty_counts;
     } else {
       const auto v = parse_number(text);

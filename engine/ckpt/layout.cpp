@@ -43,8 +43,11 @@ std::string checkpoints_of(const std::string& run_dir) { return run_dir + "/chec
 
 std::vector<std::int64_t> steps_in(const std::string& checkpoints) {
   std::vector<std::int64_t> steps;
-  std::error_code none;
-  for (const auto& e : std::filesystem::directory_iterator(checkpoints, none))
+  std::error_code error;
+  std::filesystem::directory_iterator entries(checkpoints, error);
+  if (error && error != std::errc::no_such_file_or_directory)
+    fail_data("checkpoint", "cannot look into {}: {}", checkpoints, error.message());
+  for (const auto& e : entries)
     if (const auto step = step_of(e.path().filename().string()); step && e.is_directory()) steps.push_back(*step);
   std::sort(steps.rbegin(), steps.rend());
   return steps;

@@ -102,6 +102,10 @@ std::optional<std::string> find_latest(const std::string& run_dir) {
     if (problems.empty()) return folder;
     log::warn("checkpoint {} is passed over: {}", folder, problems[0]);
   }
+  if (!candidates.empty())
+    fail_data("resume",
+              "none of the {} checkpoints in {} is whole; bring one back, or begin a run of its own: another folder",
+              candidates.size(), checkpoints);
   return std::nullopt;
 }
 

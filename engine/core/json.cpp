@@ -11,8 +11,8 @@ nlohmann::json try_json(std::istream& in) { return nlohmann::json::parse(in, nul
 
 std::string json_text(const nlohmann::json& j, int indent) { return j.dump(indent); }
 std::string json_text(const nlohmann::ordered_json& j, int indent) { return j.dump(indent); }
-std::string lenient_json_text(const nlohmann::ordered_json& j) {
-  return j.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+std::string lenient_json_text(const nlohmann::ordered_json& j, int indent) {
+  return j.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 std::string valid_utf8(const std::string& text) {
   return parse_json(lenient_json_text(nlohmann::ordered_json(text))).get<std::string>();

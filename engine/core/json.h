@@ -21,7 +21,7 @@ nlohmann::json try_json(std::istream& in);
 std::string json_text(const nlohmann::json& j, int indent = -1);
 std::string json_text(const nlohmann::ordered_json& j, int indent = -1);
 // … or puts U+FFFD for each broken sequence of it.
-std::string lenient_json_text(const nlohmann::ordered_json& j);
+std::string lenient_json_text(const nlohmann::ordered_json& j, int indent = -1);
 // Text with such sequences replaced likewise.
 std::string valid_utf8(const std::string& text);
 

@@ -19,7 +19,7 @@ std::vector<ckpt::NamedTensor> model_state(const models::StAlign& model) {
 }
 
 void save(const models::StAlign& model, const optim::Optimizer& optimizer, dist::Comm& world, RunLog& log,
-          const LoopOptions& o, const optim::Ema* ema, std::int64_t steps_done, std::int64_t epoch) {
+          const LoopOptions& o, const optim::Ema* ema, std::int64_t steps_done, std::int64_t epoch, int keep) {
   const Stopwatch watch;
   ckpt::Snapshot s;
   s.state.step = steps_done;
@@ -35,9 +35,12 @@ void save(const models::StAlign& model, const optim::Optimizer& optimizer, dist:
   s.model = model_state(model);
   if (ema != nullptr) s.ema = ema->state();
   s.optimizer = optimizer.state();
-  const std::string folder = ckpt::save(world, o.run_dir, s, o.keep_checkpoints);
+  const std::string folder = ckpt::save(world, o.run_dir, s, keep);
   log.event("checkpoint", {{"step", steps_done}, {"folder", folder}, {"seconds", watch.seconds()}});
 }
+
+// So many steps without a finite gradient, one after the other: none that follows will have one.
+constexpr std::int64_t kMostSkipped = 20;
 
 // A step that is queued, and what its line of metrics needs.
 struct Queued {
@@ -123,7 +126,8 @@ LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& opt
   // queued, or at once where something depends on them (a checkpoint, the end).
   const std::size_t ahead = o.device.type == DeviceType::cpu ? 0 : 1;
   std::deque<Queued> begun;
-  Stopwatch since;  // the results before
+  Stopwatch since;           // the results before
+  std::int64_t skipped = 0;  // in a row
   const auto finish_one = [&] {
     const Queued b = begun.front();
     begun.pop_front();
@@ -134,9 +138,15 @@ LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& opt
     m.pairs_per_s = static_cast<double>(o.global_batch) / m.step_s;
     m.mem_bytes = static_cast<std::int64_t>(kernels::table_for(o.device).memory().peak);
     log.metrics(m);
+    skipped = report.skipped ? skipped + 1 : 0;
     if (report.skipped) {
       log.event("skipped_step", {{"step", m.step}, {"reason", std::string("the gradient is not finite")}});
       log::warn("step {}: the gradient is not finite; the update was skipped", m.step);
+      if (skipped == kMostSkipped)
+        fail("loop",
+             "the run has diverged: {} steps in a row had no finite gradient; go on from an older checkpoint with a "
+             "smaller --base-lr, or with --clip-norm",
+             kMostSkipped);
     }
     since = Stopwatch();
   };
@@ -160,7 +170,8 @@ LoopEnd run_loop(Trainer& trainer, models::StAlign& model, optim::Optimizer& opt
       while (!begun.empty()) finish_one();
     if (stop) log.event("signal", {{"step", step + 1}});
     if (saves) {
-      save(model, optimizer, world, log, o, ema, step + 1, epoch);
+      // weights that may be spoilt take no good checkpoint's place
+      save(model, optimizer, world, log, o, ema, step + 1, epoch, skipped > 0 ? 0 : o.keep_checkpoints);
       since = Stopwatch();
     }
     if (unread) std::rethrow_exception(unread);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
@@ -91,27 +92,50 @@ class Lines {
   ckpt::Fd fd_;
 };
 
-// Only whole lines of steps up to `last` stay.
+// Only whole lines of steps up to `last` stay. Steps that have no line, as after a disk that lost some, are told.
 void cut_metrics(const std::string& path, std::int64_t last) {
-  if (!fs::exists(path)) return;
+  if (!fs::exists(path)) {
+    if (last > 0) log::warn("{}: the lines of steps 1 to {} are missing: there is no such file", path, last);
+    return;
+  }
   const std::string text = ckpt::read_text(path);
   std::string kept;
-  std::int64_t cut = 0;
+  std::int64_t later = 0, broken = 0, reached = 0, missing = 0;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = text.find('\n', at);
     const std::string_view line = std::string_view(text).substr(at, end == std::string::npos ? end : end + 1 - at);
+    at += line.size();
     const auto json = try_json(line);
     const bool whole =
         end != std::string::npos && json.is_object() && json.contains("step") && json["step"].is_number_integer();
-    if (whole && json["step"].get<std::int64_t>() <= last)
-      kept += line;
-    else
-      ++cut;
-    at += line.size();
+    if (!whole) {
+      ++broken;
+      continue;
+    }
+    const auto step = json["step"].get<std::int64_t>();
+    if (step > last) {
+      ++later;
+      continue;
+    }
+    kept += line;
+    missing += std::max<std::int64_t>(0, step - reached - 1);
+    reached = std::max(reached, step);
   }
-  if (cut == 0) return;
+  missing += std::max<std::int64_t>(0, last - reached);
+  if (missing > 0) log::warn("{}: {} of the steps up to {} have no line, and are not run again", path, missing, last);
+  if (later + broken == 0) return;
   ckpt::replace_text(path, kept);
-  log::info("{}: {} lines after step {} are cut off; those steps are run again", path, cut, last);
+  if (later > 0) log::info("{}: {} lines after step {} are cut off; those steps are run again", path, later, last);
+  if (broken > 0) log::info("{}: {} broken lines are taken out", path, broken);
+}
+
+// A line that a kill left half written would run into the next one.
+void cut_half_line(const std::string& path) {
+  if (!fs::exists(path)) return;
+  const std::string text = ckpt::read_text(path);
+  if (text.empty() || text.back() == '\n') return;
+  ckpt::replace_text(path, text.substr(0, text.rfind('\n') + 1));
+  log::info("{}: its last line was broken, and is taken out", path);
 }
 
 }  // namespace
@@ -157,6 +181,7 @@ RunLog::RunLog(const std::string& run_dir, bool writes, std::int64_t resume_step
   const std::string metrics = run_dir + "/metrics.jsonl";
   if (resume_step >= 0) {
     cut_metrics(metrics, resume_step);
+    cut_half_line(run_dir + "/events.jsonl");
   } else if (fs::exists(metrics) && fs::file_size(metrics) > 0) {
     fail_usage(kWhere, "{} holds a run already; go on with --resume auto, or give another --output", run_dir);
   }

@@ -10,7 +10,8 @@ namespace spn::cli {
 namespace fs = std::filesystem;
 
 std::string resolve_checkpoint(const std::string& path) {
-  if (!fs::exists(fs::path(path) / "checkpoints")) return path;
+  std::error_code none;
+  if (!fs::exists(fs::path(path) / "checkpoints", none)) return path;
   const auto newest = ckpt::find_latest(path);
   if (!newest) fail_data("checkpoint", "{} holds no whole checkpoint yet; train longer or name another folder", path);
   return *newest;

@@ -3,11 +3,14 @@
 #include <boost/program_options.hpp>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <iomanip>
 #include <sstream>
+#include <utility>
 
 #include "engine/core/check.h"
+#include "engine/core/text.h"
 
 namespace spn::cli {
 namespace {
@@ -17,7 +20,9 @@ constexpr char kHash = '\x01';
 
 std::stringstream without_comments(std::istream& in) {
   std::stringstream out;
+  bool first = true;
   for (std::string line; std::getline(in, line); out << line << '\n') {
+    if (std::exchange(first, false)) line = without_bom(line);
     const std::size_t value = line.find('=') + 1;  // 0: there is none
     bool quoted = false, closed = false;           // closed: just before
     for (std::size_t i = 0; i < line.size(); ++i) {
@@ -44,6 +49,8 @@ std::stringstream without_comments(std::istream& in) {
 }  // namespace
 
 std::vector<ConfigEntry> read_config(const std::string& path) {
+  if (std::error_code none; std::filesystem::is_directory(path, none))
+    fail_usage("options", "--config {}: expected a file, got a folder; a run's is {}/config.cfg", path, path);
   std::ifstream in(path);
   if (!in) fail_usage("options", "cannot read configuration file {}", path);
   auto text = without_comments(in);

@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "data/write_h5ad/write_h5ad.h"
+#include "engine/core/json.h"
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
 #include "launch/cli/command.h"
@@ -64,7 +65,7 @@ data::H5ad assemble(const ModelOnPacks& what, eval::Embeddings&& z, const EmbedO
   const auto& h = packs.header();
   auto& uns = out.uns["spotniche"];
   uns["version"] = std::string(version());
-  uns["checkpoint"] = loaded.folder;
+  uns["checkpoint"] = valid_utf8(loaded.folder);
   uns["checkpoint_sha256"] = loaded.checksum;
   uns["spot_window_um"] = h.spot_window_um;
   std::vector<std::string> slides;

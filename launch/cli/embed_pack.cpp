@@ -28,8 +28,14 @@ void EmbedOptions::open(dist::Comm& world, const char* command) {
 ModelOnPacks load_model_on_packs(dist::Comm& world, const EmbedOptions& o) {
   ModelOnPacks m{load_model(o.checkpoint, o.ema, o.device.device()), data::PackSet(o.packs)};
   const models::Config& config = m.loaded.model->config();
-  use_spot_features(m.packs, config, m.loaded.spot_gene_key);
-  require_fits(config, m.loaded.genes, m.packs, m.loaded.folder);
+  use_spot_features(m.packs, config, m.loaded.trained_on.spot_gene_key);
+  require_fits(config, m.loaded.trained_on.genes, m.packs, m.loaded.folder);
+  const double window = m.packs.header().spot_window_um, trained = m.loaded.trained_on.spot_window_um;
+  if (trained > 0 && trained != window)
+    log::warn(
+        "{} was trained on spot windows of {} um, and those of {} are {} um wide; prepare it with "
+        "--spot-window-um {}",
+        m.loaded.folder, trained, m.packs.pack(0).path(), window, trained);
   use_niche_features(world, m.packs, *m.loaded.model, {.mode = o.features, .weights_given = true});
   return m;
 }

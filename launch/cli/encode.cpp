@@ -66,7 +66,6 @@ void adopt_folder(const Options& options, EncodeImages& o) {
 }  // namespace
 
 int run_encode(dist::Comm& world, const std::vector<std::string>& args) {
-  catch_stop_signals();
   std::vector<std::string> packs;
   std::string encoder = "niche_image", type = "float32", missing = "error";
   EncodeImages images;

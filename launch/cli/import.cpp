@@ -25,11 +25,10 @@ struct ImportOptions {
   models::Config model;
 };
 
-// Gene names and the key of spot embeddings travel with the encoders that were trained on them.
+// What is known of the packs travels with the encoders that were trained on them.
 std::string config_beside(const models::WeightsLoaded& loaded, const models::Config& config) {
   const std::string theirs = (fs::path(loaded.source).parent_path() / "config.json").string();
-  if (!fs::exists(theirs)) return checkpoint_config(config, {});
-  return checkpoint_config(config, gene_names(theirs), trained_spot_gene_key(theirs));
+  return checkpoint_config(config, fs::exists(theirs) ? trained_on(theirs) : TrainedOn{});
 }
 
 // Loads take either kind of names; here the user said which.

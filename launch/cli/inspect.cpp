@@ -21,7 +21,15 @@ namespace fs = std::filesystem;
 
 constexpr const char* kKnown =
     "a pack, an .h5ad, a .safetensors file, a checkpoint folder, a folder of import or "
-    "export, or a run directory";
+    "export, a run directory, a folder of evaluate, or a text file in one of these";
+
+// Text files are told with the folder that they belong to.
+bool is_part_of_a_folder(const fs::path& path) {
+  for (const char* name : {"config.cfg", "metrics.jsonl", "events.jsonl", "genes.txt", "state.json", "config.json",
+                           "metrics.json", "latest"})
+    if (path.filename() == name) return true;
+  return false;
+}
 
 Faults inspect_one(const std::string& path, bool verify, std::ostream& out) {
   if (!fs::exists(path)) fail_data("inspect", "expected {} at '{}', got no such file", kKnown, path);
@@ -30,7 +38,12 @@ Faults inspect_one(const std::string& path, bool verify, std::ostream& out) {
     if (fs::exists(fs::path(path) / "checkpoints") || fs::exists(fs::path(path) / "metrics.jsonl"))
       return inspect_run(path, verify, out);
     if (fs::exists(fs::path(path) / "config.json")) return inspect_folder(path, verify, out);
+    if (fs::exists(fs::path(path) / "metrics.json")) return inspect_evaluation(path, out);
     fail_data("inspect", "expected {}, got a folder without state.json or checkpoints: '{}'", kKnown, path);
+  }
+  if (is_part_of_a_folder(path)) {
+    const fs::path folder = fs::absolute(path).parent_path();
+    return inspect_one((folder.filename() == "checkpoints" ? folder.parent_path() : folder).string(), verify, out);
   }
   char head[9] = "";
   std::ifstream(path, std::ios::binary).read(head, sizeof head);

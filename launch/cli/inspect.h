@@ -32,5 +32,7 @@ Faults inspect_folder(const std::string& folder, bool verify, std::ostream& out)
 // A .cfg of configs/model, a checkpoint folder or a config.json: parts, FLOPs, memory; as a table or one JSON object.
 void inspect_model(const std::string& path, const train::CostOptions& options, bool json, std::ostream& out);
 Faults inspect_run(const std::string& folder, bool verify, std::ostream& out);
+// What evaluate left: of which model on which packs, and retrieval over all spots.
+Faults inspect_evaluation(const std::string& folder, std::ostream& out);
 
 }  // namespace spn::cli

@@ -8,6 +8,7 @@
 
 #include "data/h5/h5.h"
 #include "data/pack/verify.h"
+#include "data/pipe/loader.h"
 #include "launch/cli/inspect.h"
 
 namespace spn::cli {
@@ -71,7 +72,7 @@ Faults inspect_pack(const std::string& path, bool verify, std::ostream& out) {
   for (const data::FeatureKind kind : data::kFeatureKinds) print_features(pack, kind, out);
   print(out, "  a row       {}, all rows {}\n", by_size(static_cast<double>(data::row_bytes(h))),
         by_size(static_cast<double>(data::row_bytes(h)) * static_cast<double>(h.spots)));
-  print(out, "  fingerprint {}\n", pack.fingerprint());
+  print(out, "  fingerprint {}\n", data::PackSet({path}).fingerprint());
   std::size_t wide = 5;
   for (const data::PackSlide& s : pack.slides()) wide = std::max(wide, s.name.size());
   print(out, "  {:<{}} {:>8} {:>8} {:>8} {:>9} {:>8} {:>7}  {}\n", "slide", wide, "spots", "um/px", "pitch", "niche um",

@@ -132,4 +132,14 @@ Faults inspect_run(const std::string& folder, bool verify, std::ostream& out) {
   return faults;
 }
 
+Faults inspect_evaluation(const std::string& folder, std::ostream& out) {
+  const nlohmann::json found = read_json(fs::path(folder) / "metrics.json");
+  print(out, "{}: an evaluation\n", folder);
+  for (const char* key : {"checkpoint", "checkpoint_sha256", "weights", "precision", "packs"})
+    if (found.contains(key)) print(out, "  {:<18} {}\n", key, json_text(found[key]));
+  if (!found.contains("all")) return {"metrics.json: expected an object 'all', got none"};
+  for (const auto& [target, values] : found["all"].items()) print(out, "  {:<18} {}\n", target, json_text(values));
+  return {};
+}
+
 }  // namespace spn::cli

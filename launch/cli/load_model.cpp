@@ -13,30 +13,28 @@ namespace spn::cli {
 
 namespace fs = std::filesystem;
 
-std::string checkpoint_config(const models::Config& config, const std::vector<std::string>& genes,
-                              const std::string& spot_gene_key) {
+std::string checkpoint_config(const models::Config& config, const TrainedOn& packs) {
   auto json = parse_ordered_json(models::to_json(config));
-  json["gene_names"] = genes;
-  if (!spot_gene_key.empty()) json["spot_gene_key"] = spot_gene_key;
+  json["gene_names"] = packs.genes;
+  if (!packs.spot_gene_key.empty()) json["spot_gene_key"] = packs.spot_gene_key;
+  if (packs.spot_window_um > 0) json["spot_window_um"] = packs.spot_window_um;
   return json_text(json, 2) + "\n";
 }
 
-std::vector<std::string> gene_names(const std::string& config_path) {
-  std::vector<std::string> genes;
+TrainedOn trained_on(const std::string& config_path) {
+  TrainedOn t;
   try {
     const auto json = parse_json(ckpt::read_text(config_path));
     if (const auto it = json.find("gene_names"); it != json.end() && it->is_array())
-      for (const auto& g : *it) genes.push_back(g.get<std::string>());
+      for (const auto& g : *it) t.genes.push_back(g.get<std::string>());
+    if (const auto it = json.find("spot_gene_key"); it != json.end() && it->is_string())
+      t.spot_gene_key = it->get<std::string>();
+    if (const auto it = json.find("spot_window_um"); it != json.end() && it->is_number())
+      t.spot_window_um = it->get<double>();
   } catch (const nlohmann::json::exception& e) {
     fail_data("model", "{}: expected JSON with a list gene_names, got {}", config_path, e.what());
   }
-  return genes;
-}
-
-std::string trained_spot_gene_key(const std::string& config_path) {
-  const auto json = try_json(ckpt::read_text(config_path));
-  if (!json.is_object() || !json.contains("spot_gene_key") || !json["spot_gene_key"].is_string()) return "";
-  return json["spot_gene_key"].get<std::string>();
+  return t;
 }
 
 LoadedModel load_model(const std::string& folder, bool ema, Device device) {
@@ -49,8 +47,7 @@ LoadedModel load_model(const std::string& folder, bool ema, Device device) {
               loaded.folder);
   const std::string text = ckpt::read_text(config_path);
   const models::Config config = models::from_json(text, config_path);
-  loaded.genes = gene_names(config_path);
-  loaded.spot_gene_key = trained_spot_gene_key(config_path);
+  loaded.trained_on = trained_on(config_path);
   loaded.model = std::make_unique<models::StAlign>(config, std::nullopt, device);
   const ckpt::SafetensorsReader reader(weights_path);
   std::map<std::string, Tensor> tensors;

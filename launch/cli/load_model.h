@@ -10,12 +10,18 @@
 
 namespace spn::cli {
 
+// What config.json says, beside the model's sizes, of the packs that a model was trained on.
+struct TrainedOn {
+  std::vector<std::string> genes;  // in order
+  std::string spot_gene_key;       // of the spot embeddings; empty: none, or not known
+  double spot_window_um = 0;       // 0: not known, as with checkpoints of older versions
+};
+
 struct LoadedModel {
   std::unique_ptr<models::StAlign> model;
-  std::string folder;                 // the checkpoint's folder
-  std::string checksum;               // SHA-256 of model.safetensors, or of ema.safetensors
-  std::vector<std::string> genes;     // the genes it was trained on, in order
-  std::string spot_gene_key;          // of the spot embeddings it was trained on; empty: none, or not known
+  std::string folder;    // the checkpoint's folder
+  std::string checksum;  // SHA-256 of model.safetensors, or of ema.safetensors
+  TrainedOn trained_on;
   std::optional<std::uint64_t> seed;  // of the training run; exports do not know it
 };
 
@@ -23,14 +29,10 @@ struct LoadedModel {
 // --ema-decay. Data error when it does not hold a model, or no averaged weights.
 LoadedModel load_model(const std::string& folder, bool ema = false, Device device = {});
 
-// config.json of a checkpoint: the model's sizes, the names of its genes, the key of its spot embeddings where known.
-std::string checkpoint_config(const models::Config& config, const std::vector<std::string>& genes,
-                              const std::string& spot_gene_key = "");
-
-// "gene_names" of a config.json; empty when it has none. Data error when it is no JSON.
-std::vector<std::string> gene_names(const std::string& config_path);
-// "spot_gene_key" of a config.json; empty when it has none.
-std::string trained_spot_gene_key(const std::string& config_path);
+// config.json of a checkpoint.
+std::string checkpoint_config(const models::Config& config, const TrainedOn& packs);
+// What a config.json says of it; nothing where it has none. Data error when it is no JSON.
+TrainedOn trained_on(const std::string& config_path);
 
 // Data error that says how when the pack's genes or image sizes are not the model's.
 void require_fits(const models::Config& config, const std::vector<std::string>& genes, const data::PackSet& packs,

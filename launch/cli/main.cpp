@@ -1,12 +1,18 @@
 // The one binary: finds the command, runs it, and alone decides how a run ends.
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <string_view>
 
 #include "engine/core/log.h"
 #include "launch/cli/command.h"
+#include "launch/cli/signals.h"
 #include "launch/cli/version.h"
 
 namespace spn::cli {
@@ -50,6 +56,20 @@ int dispatch(dist::Comm& world, const std::vector<std::string>& args) {
   fail_usage("spotniche", "unknown command '{}'; the commands are {}", args[0], names);
 }
 
+// Whether a signal stops this command at a safe point, or with nothing left behind. Signals are caught before MPI
+// starts, which takes a while.
+bool stops_well(std::string_view command) {
+  return command == "pretrain" || command == "encode" || command == "prepare";
+}
+
+// What was printed has gone out, unless its reader has: `spotniche … | head -1` is well.
+void require_printed() {
+  const bool whole = static_cast<bool>(std::cout.flush()) && std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  pollfd out{.fd = STDOUT_FILENO, .events = 0, .revents = 0};
+  const bool reader_left = ::poll(&out, 1, 0) > 0 && (out.revents & POLLERR) != 0;
+  if (!whole && !reader_left) fail("spotniche", "standard output could not be written: is its disk full?");
+}
+
 int report(const char* message, int status) {
   log::error("{}", message);
   return status;
@@ -60,7 +80,15 @@ int report(const char* message, int status) {
 
 int main(int argc, char** argv) {
   using namespace spn;
+  // Where 0, 1 or 2 is closed, the next file that is opened would take its place, and what is printed.
+  for (int fd; (fd = ::open("/dev/null", O_RDWR)) >= 0;)
+    if (fd > STDERR_FILENO) {
+      ::close(fd);
+      break;
+    }
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error that says so, not a kill
+  std::signal(SIGPIPE, SIG_IGN);  // a log that nobody reads any more is no reason to stop training
+  if (argc > 1 && cli::stops_well(argv[1])) cli::catch_stop_signals();
   std::unique_ptr<dist::Comm> world;
   int status = exit_failed;
   try {
@@ -68,6 +96,7 @@ int main(int argc, char** argv) {
     log::init(world->rank(), world->size());
     if (world->rank() != 0) std::cout.rdbuf(nullptr);  // help, tables and versions are said once
     status = cli::dispatch(*world, {argv + 1, argv + argc});
+    if (status == exit_ok && world->rank() == 0) cli::require_printed();
   } catch (const Error& e) {
     status = cli::report(e.what(), e.status());
   } catch (const std::bad_alloc&) {

@@ -78,13 +78,10 @@ struct Options::Impl {
   }
 
   [[noreturn]] void unknown(const std::string& name, const std::string& where) {
-    std::string nearest;
-    std::size_t best = std::string::npos;
-    for (const auto& e : entries) {
-      if (e.heading) continue;
-      const std::size_t d = distance(name, e.name);
-      if (d < best) best = d, nearest = e.name;
-    }
+    std::vector<std::string> known{"config", "help"};
+    for (const auto& e : entries)
+      if (!e.heading) known.push_back(e.name);
+    const std::string nearest = *std::ranges::min_element(known, {}, [&](const auto& k) { return distance(name, k); });
     fail_usage("options", "unknown option '{}' {}; did you mean --{}? `spotniche {} --help` lists all", name, where,
                nearest, command);
   }

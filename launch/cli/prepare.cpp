@@ -10,6 +10,7 @@
 #include "engine/core/check.h"
 #include "launch/cli/command.h"
 #include "launch/cli/options.h"
+#include "launch/cli/signals.h"
 #include "spotniche_version.h"
 
 namespace spn::cli {
@@ -97,6 +98,7 @@ int run_prepare(dist::Comm& world, const std::vector<std::string>& args) {
                "--gene-presence chooses among variable genes; a --gene-list is taken as it is: leave one out");
   o.gene_type = gene_type == "f16" ? data::GeneType::f16 : data::GeneType::f32;
   o.version = SPN_VERSION;
+  o.stop_requested = [] { return stop_signal() != 0; };
 
   const data::PrepareReport report = data::prepare(world, o);
   double rss = max_rss_mib();

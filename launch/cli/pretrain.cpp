@@ -8,6 +8,7 @@
 #include <iostream>
 #include <set>
 
+#include "data/pack/pack_lock.h"
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
 #include "engine/train/loop.h"
@@ -61,6 +62,33 @@ std::string pack_fingerprint(dist::Comm& world, const data::PackSet& packs) {
   return out;
 }
 
+// RUN_DIR is this run's alone from here on: a scheduler may start it anew before its predecessor has ended. A folder
+// that it made goes again while nothing is in it.
+class RunLock {
+ public:
+  RunLock(dist::Comm& world, const std::string& run_dir) : run_dir_(run_dir) {
+    dist::together(world, "pretrain", [&] {
+      if (world.rank() != 0) return;
+      std::error_code error;
+      made_ = fs::create_directories(run_dir, error);
+      if (error) fail_data("pretrain", "cannot make the folder {}: {}", run_dir, error.message());
+      lock_ = data::WriterLock(run_dir + "/run", "pretrain");
+    });
+  }
+  ~RunLock() {
+    lock_.release();
+    std::error_code none;
+    if (made_) fs::remove(run_dir_, none);
+  }
+  RunLock(const RunLock&) = delete;
+  RunLock& operator=(const RunLock&) = delete;
+
+ private:
+  std::string run_dir_;
+  bool made_ = false;
+  data::WriterLock lock_;
+};
+
 // The checkpoint to go on from, empty: a fresh run. The same answer on all ranks (rank 0 looks).
 std::string choose_start(dist::Comm& world, const PretrainOptions& o) {
   std::string start;
@@ -69,8 +97,9 @@ std::string choose_start(dist::Comm& world, const PretrainOptions& o) {
     if (o.resume == "auto") {
       start = ckpt::find_latest(o.output).value_or("");
     } else {
+      std::error_code none;
       start = resolve_checkpoint(o.resume);
-      if (!fs::exists(start))
+      if (!fs::exists(start, none))
         fail_data("resume", "no such folder {}; give a folder step-NNNNNNNN or a run directory", o.resume);
     }
   });
@@ -152,7 +181,6 @@ void describe_start(dist::Comm& world, const PretrainOptions& o, const std::stri
 }  // namespace
 
 int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
-  catch_stop_signals();
   PretrainOptions o;
   Options options = pretrain_table(o);
   if (!options.parse(args, std::cout)) return exit_ok;
@@ -171,6 +199,7 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
   models::StAlign model(o.model, o.seed, o.device.device());
   for (const std::string& pattern : o.freeze)
     if (model.registry().freeze(pattern) == 0) fail_usage("pretrain", "--freeze '{}' matches no parameter", pattern);
+  const RunLock run_lock(world, o.output);
   const std::string start = choose_start(world, o);
   std::vector<ReadWeights> read;
   if (start.empty())
@@ -182,7 +211,8 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
   const auto optimizer = o.make_optimizer(model);
   const auto ema = o.make_ema(model);
   train::LoopOptions loop =
-      o.loop(sampler.steps_per_epoch(), checkpoint_config(o.model, packs.genes(), spot_gene_key(packs)),
+      o.loop(sampler.steps_per_epoch(),
+             checkpoint_config(o.model, {packs.genes(), spot_gene_key(packs), packs.header().spot_window_um}),
              pack_fingerprint(world, packs));
   loop.pack_names_fingerprint = packs.names_fingerprint();
 
@@ -191,6 +221,11 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
     dist::together(world, "resume", [&] { state = train::restore(start, model, *optimizer, loop, ema.get()); });
   }
   const std::int64_t first_step = state.step;
+  if (!start.empty() && (first_step > o.steps || (first_step == o.steps && !is_own(start, o.output))))
+    fail_usage("pretrain",
+               "--steps: expected more than {}, which {} has done, got {}; or --resume never with another "
+               "--output",
+               first_step, start, o.steps);
   use_niche_features(world, packs, model,
                      {.mode = o.features,
                       .training = true,
@@ -204,8 +239,9 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
   o.features = packs.stored().niche_features ? "require" : "never";  // config.cfg repeats what was done
   std::unique_ptr<train::RunLog> run_log;
   dist::together(world, "run log", [&] {
-    // auto over a run that was killed before its first checkpoint starts that run again
-    const bool goes_on = !start.empty() || o.resume == "auto";
+    // auto over a run that was killed before its first checkpoint starts that run again; another run's checkpoint
+    // begins one of its own
+    const bool goes_on = start.empty() ? o.resume == "auto" : is_own(start, o.output);
     run_log = std::make_unique<train::RunLog>(o.output, world.rank() == 0, goes_on ? first_step : -1, o.steps);
     run_log->write_config(options.resolved());
     if (world.rank() == 0) {

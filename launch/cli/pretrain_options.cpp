@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "engine/train/negative_groups.h"
 #include "launch/cli/batches.h"
 #include "launch/cli/features.h"
 #include "launch/cli/model_options.h"
@@ -101,6 +102,10 @@ void PretrainOptions::check(int ranks) const {
           fmt::format("either --steps or --epochs, above 0, got {} and {}", steps, epochs));
   require(global_batch >= 2 && global_batch % ranks == 0, "global-batch",
           fmt::format("a multiple of the number of ranks ({}) of at least 2, got {}", ranks, global_batch));
+  const std::int64_t rank_batch = global_batch / ranks;
+  require(micro_batch >= 0 && (micro_batch == 0 || rank_batch % micro_batch == 0), "micro-batch",
+          fmt::format("a divisor of a rank's batch ({}), or 0, got {}", rank_batch, micro_batch));
+  (void)train::negative_group_size(ranks, rank_batch, max_negatives);
   require(negatives != "exclude_radius_um" || exclude_radius_um > 0, "exclude-radius-um",
           fmt::format("a distance above 0 with negatives = exclude_radius_um, got {}", exclude_radius_um));
   require(negatives == "exclude_radius_um" || exclude_radius_um == 0, "exclude-radius-um",
@@ -116,6 +121,8 @@ void PretrainOptions::check(int ranks) const {
                                     {static_cast<double>(keep_checkpoints), "keep-checkpoints"},
                                     {residency_gib, "residency-gib"}})
     at_least(0, value, name);
+  require(alpha >= 0 && beta >= 0 && alpha + beta <= 1, "alpha",
+          fmt::format("alpha and beta of 0 or more, with a sum of at most 1, got {} and {}", alpha, beta));
   require(ema_decay >= 0 && ema_decay < 1, "ema-decay", fmt::format("0 <= decay < 1, got {}", ema_decay));
   at_least(1, prefetch, "prefetch");
   at_least(1, loader_threads, "loader-threads");
@@ -147,6 +154,7 @@ std::map<std::string, std::string> PretrainOptions::course(const Options& given,
   for (const char* section : kCourse)
     for (const auto& [name, text] : given.texts(section)) c["option." + name] = text;
   c["option.precision"] = precision.name;
+  c["option.steps"] = std::to_string(steps);  // where the schedules end
   const std::int64_t rows = micro_batch > 0 ? micro_batch : global_batch / ranks;
   if (batch_norm != "frozen")
     c["option.pairs in a batch statistic"] = std::to_string(batch_norm == "sync" ? rows * ranks : rows);

@@ -26,7 +26,7 @@ void require_genes(const models::WeightsLoaded& loaded, const std::vector<std::s
   });
   const std::string config = (fs::path(loaded.source).parent_path() / "config.json").string();
   if (!gene_parts || !fs::exists(config)) return;
-  const auto theirs = gene_names(config);
+  const auto theirs = trained_on(config).genes;
   if (theirs.empty()) return;
   if (const auto at = first_difference(theirs, genes))
     fail_data(

@@ -75,7 +75,7 @@ TEST(BadInput, TruncatedCounts) {
 }
 
 TEST(BadInput, CountsThatAreNone) {
-  for (const std::string bad : {"-2", "NaN", "inf"}) {
+  for (const std::string bad : {"-2", "NaNs", "inf"}) {
     const Damaged d;
     auto lines = lines_of(d.count);
     const auto comma = lines[3].find(',');

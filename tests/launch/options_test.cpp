@@ -62,6 +62,17 @@ TEST(Options, ValuesAreTextsBySection) {
   EXPECT_THROW(r.table.texts("third"), Error);
 }
 
+TEST(Options, AFolderIsNoFileAndAMarkIsNoText) {
+  const test::TempFolder folder;
+  EXPECT_NE(message({"--config", folder.path()}).find(folder.path() + "/config.cfg"), std::string::npos);
+  folder.put("marked.cfg", "\xEF\xBB\xBFsteps = 33\n");
+  Table r;
+  r.parse({"--config", folder / "marked.cfg"});
+  EXPECT_EQ(r.steps, 33);
+  EXPECT_NE(message({"--confg", "x"}).find("did you mean --config"), std::string::npos);
+  EXPECT_NE(message({"--hlp"}).find("did you mean --help"), std::string::npos);
+}
+
 TEST(Options, LaterWins) {
   const test::TempFolder folder;
   std::ofstream(folder / "one.cfg") << "steps = 20\nlr = 0.25 # a comment\nflips = off\npack = x.h5\npack = y.h5\n";

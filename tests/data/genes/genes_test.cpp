@@ -80,5 +80,16 @@ TEST(Genes, MostVariableOverAllSlides) {
   EXPECT_TRUE(has(error_of(ErrorKind::data, [&] { apart.choose(test::world(), 1, 1.0); }), "no gene is common"));
 }
 
+TEST(GeneList, ByteOrderMarksAndOtherEncodings) {
+  const test::TempFolder folder;
+  folder.put("marked.txt",
+             "\xEF\xBB\xBF"
+             "A1\r\nB2\n");
+  EXPECT_EQ(GeneList::from_file(folder / "marked.txt").names(), (std::vector<std::string>{"A1", "B2"}));
+  folder.put("latin.txt", "A1\nB\xE9\n");
+  const std::string what = test::error_of(ErrorKind::data, [&] { GeneList::from_file(folder / "latin.txt"); });
+  EXPECT_TRUE(test::has(what, "latin.txt, row 2") && test::has(what, "UTF-8")) << what;
+}
+
 }  // namespace
 }  // namespace spn::data

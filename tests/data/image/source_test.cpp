@@ -195,5 +195,26 @@ TEST(Images, DamagedAndUnknownFilesAreDataErrors) {
   }
 }
 
+// A PNG's checksum stands behind what it is of: rows above it look well.
+TEST(Images, DamageBelowTheLastWindowIsFound) {
+  test::TempFolder folder;
+  test::write_png(folder / "a.png", 200, 200, {});
+  std::string bytes = test::read_text(folder / "a.png");
+  const std::size_t end = bytes.rfind("IEND");
+  ASSERT_NE(end, std::string::npos);
+  bytes[end - 8] = static_cast<char>(bytes[end - 8] ^ 0x55);  // of the checksum before it
+  folder.put("bad.png", bytes);
+  for (const char* name : {"a.png", "bad.png"}) {
+    const std::string what = error_of(ErrorKind::data, [&] {
+      const auto image = open_image(folder / name);
+      std::vector<std::uint8_t> out(200 * 50 * 3);
+      image->read({0, 0, 200, 50}, out.data(), 600);
+      image->release_above(200);
+      if (std::string(name) == "a.png") fail_data("test", "whole");
+    });
+    EXPECT_TRUE(has(what, std::string(name) == "a.png" ? "whole" : "damaged")) << what;
+  }
+}
+
 }  // namespace
 }  // namespace spn::data

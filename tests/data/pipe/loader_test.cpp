@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <limits>
 #include <thread>
 
+#include "data/h5/h5.h"
 #include "engine/core/check.h"
+#include "tests/support/errors.h"
 #include "tests/support/made_pack.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/world.h"
@@ -117,9 +120,33 @@ TEST(PackSet, RefusesPacksThatDisagree) {
   test::write_pack(test::world(), made.folder / "d.h5", other);
   refuse({made.folder / "a.h5", made.folder / "d.h5"}, "niche image px 7");
   other = made.b;
+  other.header.spot_window_um += 50;
+  test::write_pack(test::world(), made.folder / "f.h5", other);
+  refuse({made.folder / "a.h5", made.folder / "f.h5"}, "spot window um");
+  other = made.b;
   other.slides[0].um_per_px = 0;
   test::write_pack(test::world(), made.folder / "e.h5", other);
   refuse({made.folder / "a.h5", made.folder / "e.h5"}, "um_per_px");
+}
+
+TEST(PackSet, RowsThatAreNotFiniteAreNamed) {
+  for (const char* name : {"/spots/spot_gene", "/spots/niche_gene"}) {
+    const TwoPacks made;
+    {
+      h5::File file = h5::File::open_to_write(made.folder / "b.h5");
+      const auto width = static_cast<std::size_t>(file.dataset(name).shape[1]);
+      std::vector<float> row(width, 1);
+      row[width - 1] = std::numeric_limits<float>::quiet_NaN();
+      file.write_rows(name, h5::Type::f32, row.data(), 3, 1);
+      file.close();
+    }
+    const PackSet packs(made.paths());
+    const std::int64_t first = packs.pack(0).header().spots;
+    HostBatch batch;
+    packs.read({0, first + 2}, batch);
+    const std::string what = test::error_of(ErrorKind::data, [&] { packs.read({0, first + 3}, batch); });
+    for (const char* word : {"row 3", "b.h5", "not all finite"}) EXPECT_TRUE(test::has(what, word)) << what;
+  }
 }
 
 // Features of `width`: row r holds r + column / 8. `blocks`: how many of the blocks of 8 rows are written.

@@ -177,5 +177,24 @@ TEST(NpyEmbeddings, NamesAreItsLines) {
   test::error_of(ErrorKind::data, [&] { read_npy_embeddings(npy, folder / "none.txt"); });
 }
 
+// anndata 0.7 keeps the words of obs[column] in obs/__categories/column.
+TEST(ReadEmbeddings, CategoriesOfOldFiles) {
+  const test::TempFolder folder;
+  {
+    h5::File file = h5::File::create(folder / "old.h5ad");
+    for (const char* group : {"/obs", "/obs/__categories", "/obsm"}) file.make_group(group);
+    file.set_text("/obs", "_index", "_index");
+    file.write_strings("/obs/_index", {"a", "b", "c"});
+    const std::vector<std::int32_t> codes{1, 0, 1};
+    file.write_all("/obs/slide", h5::Type::i32, {3}, codes.data());
+    file.write_strings("/obs/__categories/slide", {"S1", "S2"});
+    const std::vector<float> values{1, 2, 3};
+    file.write_all("/obsm/X", h5::Type::f32, {3, 1}, values.data());
+    file.close();
+  }
+  const Embeddings e = read_h5ad_embeddings(folder / "old.h5ad", "X");
+  EXPECT_EQ(e.slides, (std::vector<std::string>{"S2", "S1", "S2"}));
+}
+
 }  // namespace
 }  // namespace spn::data

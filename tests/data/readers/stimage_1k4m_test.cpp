@@ -102,14 +102,14 @@ TEST(Stimage, DuplicateGenesAreSummedAndClonesStay) {
   for (std::size_t i = 1; i < 6; ++i) EXPECT_LT(s.counts.column[i - 1], s.counts.column[i]);
 }
 
-TEST(Stimage, EmptyIsZeroAndCountedOtherCellsAreRefusedByPlace) {
+TEST(Stimage, MissingIsZeroAndCountedOtherCellsAreRefusedByPlace) {
   Layout l;
-  l.counts = ",G1,G2,G3\n1x1,,,2.0\n1x2,1e1,,0\n2x1,1,0,0\n2x2,1,0,0\n";
+  l.counts = ",G1,G2,G3\n1x1,,NaN,2.0\n1x2,1e1,,0\n2x1,1,0,nan\n2x2,1,NA,0\n";
   const Slide s = l.read();
-  EXPECT_EQ(s.dropped.empty_counts, 3);
+  EXPECT_EQ(s.dropped.empty_counts, 5);
   EXPECT_EQ(row(s, 0), (Row{{"G3", 2}}));
   EXPECT_EQ(row(s, 1), (Row{{"G1", 10}}));
-  for (const char* bad : {"-1", "x", "inf", "1;2", "NaN", "nan", "NA"}) {
+  for (const char* bad : {"-1", "x", "inf", "1;2", "NaNs", "-nan"}) {
     l.counts = std::string(",G1,G2\n1x1,1,0\n1x2,1,") + bad + "\n2x1,1,1\n";
     const std::string what = l.refusal();
     EXPECT_TRUE(has(what, "_count.csv, row 3, column 3") && has(what, "'G2'") && has(what, bad)) << what;
@@ -198,6 +198,17 @@ TEST(Stimage, MissingFilesAndFoldersAreNamed) {
   EXPECT_TRUE(has(error_of(ErrorKind::data, [&] { reader.require_files(info); }), info.image_path));
   EXPECT_TRUE(has(error_of(ErrorKind::data, [&] { Stimage1k4m(l.folder / "ST"); }), "--input is the folder"));
   EXPECT_TRUE(has(error_of(ErrorKind::usage, [&] { open_reader("hest", l.folder.path(), 0); }), "stimage-1k4m"));
+}
+
+TEST(Stimage, NamesAreUtf8) {
+  for (const bool gene : {true, false}) {
+    Layout l;
+    const std::string name = gene ? "G2" : "1x2";
+    for (std::string* text : {&l.counts, &l.coord})
+      for (std::size_t at; (at = text->find(name)) != std::string::npos;) text->replace(at, name.size(), "\xE9");
+    const std::string what = l.refusal();
+    EXPECT_TRUE(has(what, "_count.csv, row " + std::string(gene ? "1" : "4")) && has(what, "expected UTF-8")) << what;
+  }
 }
 
 }  // namespace

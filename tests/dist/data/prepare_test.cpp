@@ -213,5 +213,21 @@ TEST(Prepare, OptionsAndOutput) {
   EXPECT_TRUE(test::has(refuse(o), "stimage-1k4m"));
 }
 
+TEST(Prepare, AStopLeavesNothingAndWhatAKillLeftGoes) {
+  Setting s;
+  s.options.stop_requested = [] { return true; };
+  EXPECT_TRUE(test::has(s.refusal(ErrorKind::internal), "stopped by a signal"));
+  test::world().barrier();  // all have looked
+  if (test::world().rank() == 0) {
+    s.folder.put("pack.h5.tmp-1a2b", "of a prepare that was killed");
+    s.folder.put("other.h5.tmp-1a2b", "of another");
+  }
+  test::world().barrier();
+  s.options.stop_requested = [] { return false; };
+  prepare(test::world(), s.options);
+  test::world().barrier();
+  EXPECT_EQ(s.folder.files(), (std::vector<std::string>{"in", "other.h5.tmp-1a2b", "pack.h5"}));
+}
+
 }  // namespace
 }  // namespace spn::data
