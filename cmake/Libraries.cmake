@@ -10,7 +10,7 @@ function(spn_library name folder)
 endfunction()
 
 spn_library(spn_core engine/core)
-target_link_libraries(spn_core PUBLIC fmt::fmt nlohmann_json::nlohmann_json PRIVATE spdlog::spdlog)
+target_link_libraries(spn_core PUBLIC fmt::fmt nlohmann_json::nlohmann_json PRIVATE spdlog::spdlog OpenSSL::Crypto)
 
 spn_library(spn_kernels kernels "kernels/cuda/")
 target_link_libraries(spn_kernels PUBLIC spn_core PRIVATE DNNL::dnnl OpenMP::OpenMP_CXX)
@@ -67,13 +67,12 @@ target_compile_options(spn_engine PRIVATE $<$<CONFIG:Release>:-O1>)
 set_source_files_properties(engine/nn/init.cpp engine/models/resample.cpp engine/ckpt/safetensors.cpp
                             engine/eval/retrieval.cpp  # loops over values of their own
                             PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-O3> SKIP_PRECOMPILE_HEADERS ON)
-target_link_libraries(spn_engine PUBLIC spn_kernels spn_dist PRIVATE OpenSSL::Crypto OpenMP::OpenMP_CXX)
+target_link_libraries(spn_engine PUBLIC spn_kernels spn_dist PRIVATE OpenMP::OpenMP_CXX)
 
 spn_library(spn_data data)
 target_include_directories(spn_data SYSTEM PRIVATE ${HDF5_C_INCLUDE_DIRS} ${CSV_INCLUDE_DIR})
 target_link_libraries(spn_data PUBLIC spn_dist PRIVATE ${HDF5_C_LIBRARIES} MPI::MPI_C ${CSV_LIBRARY} JPEG::JPEG
-                      PNG::PNG TIFF::TIFF OpenSSL::Crypto Threads::Threads
-                      OpenMP::OpenMP_CXX)
+                      PNG::PNG TIFF::TIFF Threads::Threads OpenMP::OpenMP_CXX)
 
 configure_file(${CMAKE_SOURCE_DIR}/cmake/version.h.in ${CMAKE_BINARY_DIR}/generated/spotniche_version.h)
 spn_library(spn_cli launch "launch/cli/main.cpp")

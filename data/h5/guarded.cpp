@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "data/h5/internal.h"
+#include "engine/core/file.h"
 
 namespace spn::data::h5 {
 namespace {
@@ -92,19 +93,8 @@ herr_t read_file(H5FD_t* f, H5FD_mem_t, hid_t, haddr_t at, std::size_t size, voi
   auto* out = static_cast<char*>(to);
   if (const Pages* staged = self(f)->fault->staged.get())
     return staged->read(self(f)->fd, at, size, out) ? 0 : give_reason("file read failed");
-  while (size > 0) {
-    const ssize_t got = ::pread(self(f)->fd, out, size, static_cast<off_t>(at));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return give_reason("file read failed");
-    if (got == 0) {  // reserved and not written yet
-      std::memset(out, 0, size);
-      return 0;
-    }
-    out += got;
-    at += static_cast<haddr_t>(got);
-    size -= static_cast<std::size_t>(got);
-  }
-  return 0;
+  // zeros: reserved and not written yet
+  return read_or_zero(self(f)->fd, at, size, out) ? 0 : give_reason("file read failed");
 }
 
 herr_t write_file(H5FD_t* f, H5FD_mem_t, hid_t, haddr_t at, std::size_t size, const void* from) {
@@ -113,16 +103,7 @@ herr_t write_file(H5FD_t* f, H5FD_mem_t, hid_t, haddr_t at, std::size_t size, co
   file->eof = std::max<haddr_t>(file->eof, at + size);
   if (Pages* staged = file->fault->staged.get())
     return staged->write(file->fd, at, size, in) ? 0 : give_reason("file read failed");
-  while (size > 0 && file->fault->error == 0) {
-    const ssize_t put = ::pwrite(file->fd, in, size, static_cast<off_t>(at));
-    if (put < 0) {
-      if (errno != EINTR) file->fault->error = errno;
-      continue;
-    }
-    in += put;
-    at += static_cast<haddr_t>(put);
-    size -= static_cast<std::size_t>(put);
-  }
+  if (file->fault->error == 0 && !files::try_write_at(file->fd, in, size, at)) file->fault->error = errno;
   return 0;
 }
 

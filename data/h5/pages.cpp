@@ -1,11 +1,11 @@
 #include "data/h5/pages.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
+
+#include "engine/core/file.h"
 
 namespace spn::data::h5 {
 
@@ -15,18 +15,9 @@ Stamp Stamp::of(const struct ::stat& status) {
 }
 
 bool read_or_zero(int fd, std::uint64_t at, std::size_t bytes, char* to) {
-  while (bytes > 0) {
-    const ssize_t got = ::pread(fd, to, bytes, static_cast<off_t>(at));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return false;
-    if (got == 0) {
-      std::memset(to, 0, bytes);
-      return true;
-    }
-    to += got;
-    at += static_cast<std::uint64_t>(got);
-    bytes -= static_cast<std::size_t>(got);
-  }
+  const ssize_t got = files::try_read_at(fd, to, bytes, at);
+  if (got < 0) return false;
+  std::fill(to + got, to + bytes, '\0');
   return true;
 }
 

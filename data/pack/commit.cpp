@@ -13,11 +13,12 @@
 #include <iterator>
 #include <optional>
 
-#include "data/pack/atomic_file.h"
-#include "data/pack/digest.h"
+#include "data/pack/pack_lock.h"
+#include "data/pack/temporary_file.h"
 #include "engine/core/check.h"
-#include "engine/core/handle.h"
+#include "engine/core/file.h"
 #include "engine/core/log.h"
+#include "engine/core/sha256.h"
 
 namespace spn::data {
 namespace {
@@ -26,10 +27,7 @@ constexpr std::string_view kMagic = "spn-redo 1\n";
 constexpr std::size_t kDigest = 64, kSector = 512;  // a disk writes sectors whole
 constexpr std::size_t kPage = h5::Pages::kBytes;
 
-struct CloseFd {
-  void operator()(int fd) const noexcept { ::close(fd); }
-};
-using Fd = Handle<int, -1, CloseFd>;
+using files::Fd;
 
 std::function<void(std::string_view)>& hook() {
   static std::function<void(std::string_view)> h;
@@ -50,8 +48,7 @@ std::uint64_t number_at(const std::string& in, std::size_t at) {
 
 // Locked against readers that are opening it and against other changes.
 Fd open_pack(const std::string& path) {
-  Fd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-  if (!fd) fail_data("pack", "cannot open '{}' to change it: {}", path, std::strerror(errno));
+  Fd fd = files::open_file(path, O_RDWR, "change");
   lock_pack(fd.get(), path, Share::nobody);
   return fd;
 }
@@ -62,18 +59,7 @@ bool interrupted(const std::string& path) {
 }
 
 void read_page(const Fd& fd, const std::string& path, std::uint64_t at, char* to) {
-  if (!h5::read_or_zero(fd.get(), at, kPage, to)) fail_data("pack", "cannot read '{}': {}", path, std::strerror(errno));
-}
-
-void write_at(const Fd& fd, const std::string& path, std::uint64_t at, const char* from, std::size_t bytes) {
-  while (bytes > 0) {
-    const ssize_t put = ::pwrite(fd.get(), from, bytes, static_cast<off_t>(at));
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) fail_data("pack", "cannot write '{}': {}", path, std::strerror(errno));
-    from += put;
-    at += static_cast<std::uint64_t>(put);
-    bytes -= static_cast<std::size_t>(put);
-  }
+  if (!h5::read_or_zero(fd.get(), at, kPage, to)) files::fail_errno("read", path, errno);
 }
 
 void write_redo(const std::string& path, const Fd& pack, const h5::Pages& pages) {
@@ -86,31 +72,31 @@ void write_redo(const std::string& path, const Fd& pack, const h5::Pages& pages)
     all += before;
     all += bytes;
   }
-  all += sha256_hex(all);
+  all += sha256(all);
   const std::string aside = redo_of(path) + ".tmp";
-  std::ofstream file(aside, std::ios::binary | std::ios::trunc);
-  file << all;
-  file.close();
-  if (!file) {
+  try {
+    files::FileWriter file(aside);
+    file.write(all);
+    file.finish();
+  } catch (...) {
     remove_quietly(aside);
-    fail_data("pack", "cannot write '{}'; free some space", aside);
+    throw;
   }
-  sync_file(aside);
   step("redo written");
-  publish(aside, redo_of(path));
+  files::rename_durably(aside, redo_of(path));
 }
 
 // Where nothing could be reserved, writing takes the space: pages must not meet a full disk one by one.
 void fill_zeros(const Fd& pack, const std::string& path, std::uint64_t from, std::uint64_t to) {
   const std::string zeros(std::size_t{1} << 20, '\0');
   for (; from < to; from += std::min<std::uint64_t>(zeros.size(), to - from))
-    write_at(pack, path, from, zeros.data(), std::min<std::uint64_t>(zeros.size(), to - from));
-  if (::fsync(pack.get()) != 0) fail_data("pack", "cannot write '{}': {}", path, std::strerror(errno));
+    files::write_at(pack, path, zeros.data(), std::min<std::uint64_t>(zeros.size(), to - from), from);
+  files::sync(pack, path);
 }
 
 void check_unchanged(const Fd& pack, const std::string& path, const h5::Pages& pages) {
   struct stat now {};
-  if (::fstat(pack.get(), &now) != 0) fail_data("pack", "cannot read '{}': {}", path, std::strerror(errno));
+  if (::fstat(pack.get(), &now) != 0) files::fail_errno("look at", path, errno);
   if (h5::Stamp::of(now) != pages.base)
     fail_data("pack", "'{}' was changed by another program while it was to be changed; try again", path);
 }
@@ -134,9 +120,9 @@ std::optional<Redo> read_redo(const std::string& redo) {
   Redo r;
   r.bytes.assign(std::istreambuf_iterator<char>(file), {});
   const std::size_t head = kMagic.size() + 16;
-  const bool whole = r.bytes.size() >= head + kDigest && r.bytes.compare(0, kMagic.size(), kMagic) == 0 &&
-                     sha256_hex(std::string_view(r.bytes).substr(0, r.bytes.size() - kDigest)) ==
-                         r.bytes.substr(r.bytes.size() - kDigest);
+  const bool whole =
+      r.bytes.size() >= head + kDigest && r.bytes.compare(0, kMagic.size(), kMagic) == 0 &&
+      sha256(std::string_view(r.bytes).substr(0, r.bytes.size() - kDigest)) == r.bytes.substr(r.bytes.size() - kDigest);
   if (whole) r.pages = number_at(r.bytes, kMagic.size() + 8);
   if (!whole || r.bytes.size() != head + r.pages * (8 + 2 * kPage) + kDigest)
     fail_data("pack", "'{}' is damaged; it was to finish a change of the pack beside it: restore both from a copy",
@@ -159,18 +145,19 @@ void check_belongs(const Redo& r, const Fd& pack, const std::string& path) {
 
 void apply(const std::string& path, const Fd& pack, const Redo& r) {
   for (std::size_t i = 0; i < r.pages; ++i) {
-    write_at(pack, path, r.place(i), r.after(i), kPage);
+    files::write_at(pack, path, r.after(i), kPage, r.place(i));
     step("page written");
   }
   // the last page may reach beyond the end that HDF5 wants
-  if (::ftruncate(pack.get(), static_cast<off_t>(number_at(r.bytes, kMagic.size()))) != 0 || ::fsync(pack.get()) != 0)
-    fail_data("pack", "cannot write '{}': {}", path, std::strerror(errno));
+  if (::ftruncate(pack.get(), static_cast<off_t>(number_at(r.bytes, kMagic.size()))) != 0)
+    files::fail_errno("write", path, errno);
+  files::sync(pack, path);
   step("pages synced");
   // the features' rows and marks are written next, in place: a journal that comes back would no longer fit
   if (::unlink(redo_of(path).c_str()) != 0 && errno != ENOENT)
-    fail_data("pack", "cannot remove '{}', which is done: {}", redo_of(path), std::strerror(errno));
+    files::fail_errno("remove the finished", redo_of(path), errno);
   step("redo unlinked");
-  sync_folder_of(path);
+  files::sync_folder(files::parent_of(path));
   step("redo removed");
 }
 
@@ -217,7 +204,7 @@ UnchangedPack::UnchangedPack(const std::string& path) {
   do {
     fd_.reset();  // this lock would keep the change from being finished
     finish_commit(path);
-    fd_ = LockFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    fd_ = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (fd_) lock_pack(fd_.get(), path, Share::readers);
   } while (fd_ && interrupted(path));
 }

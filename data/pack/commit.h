@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "data/h5/pages.h"
-#include "data/pack/pack_lock.h"
+#include "engine/core/file.h"
 
 namespace spn::data {
 
@@ -26,7 +26,7 @@ class UnchangedPack {
   explicit UnchangedPack(const std::string& path);
 
  private:
-  LockFd fd_;
+  files::Fd fd_;
 };
 
 // For tests: called with the name of every step, in order. May throw or end the process.

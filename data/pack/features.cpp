@@ -8,14 +8,13 @@
 
 #include <cerrno>
 #include <cmath>
-#include <cstring>
 
 #include "data/pack/commit.h"
 #include "data/pack/half.h"
 #include "data/pack/layout.h"
 #include "data/pack/pack_lock.h"
 #include "engine/core/check.h"
-#include "engine/core/handle.h"
+#include "engine/core/file.h"
 #include "engine/core/view.h"
 #include "engine/dist/together.h"
 
@@ -23,10 +22,6 @@ namespace spn::data {
 namespace {
 
 using h5::Type;
-
-struct CloseFd {
-  void operator()(int fd) const noexcept { ::close(fd); }
-};
 
 constexpr const char* kChecksum = "checksum";
 constexpr const char* kBlockRows = "block_rows";
@@ -127,14 +122,13 @@ struct FeatureWriter::Impl {
   FeatureInfo info;
   std::int64_t spots = 0, rows_at = -1, marks_at = -1;
   std::vector<std::int64_t> todo;
-  Handle<int, -1, CloseFd> fd;
+  files::Fd fd;
   std::vector<std::uint16_t> half;
   WriterLock lock;  // rank 0's
 
   void begin(const FeatureInfo& want, bool overwrite);
   void open();
   void share_todo();
-  void put(const void* from, std::size_t bytes, std::int64_t at) const;
   void sync() const;
 };
 
@@ -177,8 +171,7 @@ void FeatureWriter::Impl::open() {
   if (rows_at < 0 || marks_at < 0)
     fail_data("features",
               "'{}' was rewritten by another program (its features are chunked or compressed); give --overwrite", path);
-  fd = Handle<int, -1, CloseFd>(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-  if (!fd) fail_data("features", "cannot open '{}' to write: {}", path, std::strerror(errno));
+  fd = files::open_file(path, O_RDWR, "change");
   const auto marks = read_marks(file, kind, info.blocks);
   for (std::int64_t b = 0; b < info.blocks; ++b)
     if (marks[static_cast<std::size_t>(b)] != 1) todo.push_back(b);
@@ -192,20 +185,8 @@ void FeatureWriter::Impl::share_todo() {
   if (count > 0) comm.broadcast(host_view(todo.data(), {count}), 0);
 }
 
-void FeatureWriter::Impl::put(const void* from, std::size_t bytes, std::int64_t at) const {
-  const auto* in = static_cast<const char*>(from);
-  while (bytes > 0) {
-    const ssize_t put = ::pwrite(fd.get(), in, bytes, static_cast<off_t>(at));
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) fail_data("features", "cannot write '{}': {}", path, std::strerror(errno));
-    in += put;
-    at += put;
-    bytes -= static_cast<std::size_t>(put);
-  }
-}
-
 void FeatureWriter::Impl::sync() const {
-  if (::fdatasync(fd.get()) != 0) fail_data("features", "cannot write '{}' to disk: {}", path, std::strerror(errno));
+  if (::fdatasync(fd.get()) != 0) files::fail_errno("sync", path, errno);
 }
 
 FeatureWriter::FeatureWriter(dist::Comm& comm, std::string path, FeatureKind kind, const FeatureInfo& want,
@@ -249,10 +230,11 @@ void FeatureWriter::write(std::int64_t block, std::span<const float> values) {
     bytes = w.half.data();
     value_bytes = sizeof(std::uint16_t);
   }
-  w.put(bytes, values.size() * value_bytes, w.rows_at + first * width * static_cast<std::int64_t>(value_bytes));
+  files::write_at(w.fd, w.path, bytes, values.size() * value_bytes,
+                  static_cast<std::uint64_t>(w.rows_at + first * width * static_cast<std::int64_t>(value_bytes)));
   w.sync();  // rows before their mark
   const std::uint8_t mark = 1;
-  w.put(&mark, 1, w.marks_at + block);
+  files::write_at(w.fd, w.path, &mark, 1, static_cast<std::uint64_t>(w.marks_at + block));
 }
 
 void FeatureWriter::finish() {

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <thread>
 
 #include "engine/core/check.h"
@@ -41,8 +40,6 @@ bool has_name(int fd, const std::string& path) {
 
 }  // namespace
 
-void CloseLock::operator()(int fd) const noexcept { ::close(fd); }
-
 void set_lock_patience(std::chrono::milliseconds most) { patience() = most; }
 
 void lock_pack(int fd, const std::string& path, Share with) {
@@ -65,8 +62,7 @@ void lock_pack(int fd, const std::string& path, Share with) {
 
 WriterLock::WriterLock(const std::string& path, const char* what) : path_(path + ".lock") {
   do {
-    fd_ = LockFd(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
-    if (!fd_) fail_data(what, "cannot make '{}', which keeps other writers off: {}", path_, std::strerror(errno));
+    fd_ = files::open_file(path_, O_RDWR | O_CREAT, "make the lock");
     if (!try_lock(fd_.get(), LOCK_EX)) {
       fd_.reset();
       fail_data(what, "another {} is at work on '{}'; wait for it or stop it", what, path);

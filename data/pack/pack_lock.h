@@ -5,14 +5,9 @@
 #include <chrono>
 #include <string>
 
-#include "engine/core/handle.h"
+#include "engine/core/file.h"
 
 namespace spn::data {
-
-struct CloseLock {
-  void operator()(int fd) const noexcept;
-};
-using LockFd = Handle<int, -1, CloseLock>;
 
 enum class Share : bool { readers, nobody };
 // Waits for other programs that have the pack open, and says so; data error after a minute.
@@ -32,7 +27,7 @@ class WriterLock {
 
  private:
   std::string path_;
-  LockFd fd_;
+  files::Fd fd_;
 };
 
 // For tests: how long lock_pack() waits.

@@ -4,29 +4,22 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <optional>
 
 #include "data/h5/h5.h"
 #include "data/pack/commit.h"
-#include "data/pack/digest.h"
 #include "data/pack/half.h"
 #include "data/pack/layout.h"
 #include "engine/core/check.h"
-#include "engine/core/handle.h"
+#include "engine/core/file.h"
+#include "engine/core/sha256.h"
 
 namespace spn::data {
 namespace {
 
 using h5::Type;
-
-struct CloseFd {
-  void operator()(int fd) const noexcept { ::close(fd); }
-};
 
 // One payload dataset of a pack.
 struct Payload {
@@ -44,7 +37,7 @@ struct PackReader::Impl {
   PackHeader header;
   std::vector<PackSlide> slides;
   std::vector<std::string> genes;
-  Handle<int, -1, CloseFd> fd;
+  files::Fd fd;
   Payload spot_image, niche_image, spot_gene, niche_gene, niche_feature, spot_feature;
   std::optional<FeatureInfo> niche_features, spot_features;
   std::optional<h5::File> slow;  // kept open only when some payload is not plain
@@ -69,8 +62,7 @@ PackReader::PackReader(std::string path) : impl_(std::make_unique<Impl>()) {
   Impl& r = *impl_;
   r.path = std::move(path);
   const UnchangedPack unchanged(r.path);
-  r.fd = Handle<int, -1, CloseFd>(::open(r.path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!r.fd) fail_data("pack", "cannot open pack '{}': {}", r.path, std::strerror(errno));
+  r.fd = files::open_file(r.path, O_RDONLY, "open pack");
   struct stat status {};
   if (::fstat(r.fd.get(), &status) != 0 || !S_ISREG(status.st_mode))
     fail_data("pack", "expected a pack file, got '{}', which is none", r.path);
@@ -110,13 +102,13 @@ std::string PackReader::names_fingerprint() const {
   std::string all = describe(impl_->header, impl_->slides);
   for (const std::string& g : impl_->genes) all += g + '\n';
   for (const std::string& n : read_names()) all += n + '\n';
-  return sha256_hex(all);
+  return sha256(all);
 }
 
 std::string PackReader::fingerprint(std::int64_t sample_bytes) const {
   const Impl& r = *impl_;
-  Sha256 digest;
-  const auto add = [&](const auto& values) { digest.add(values.data(), values.size() * sizeof(values[0])); };
+  Sha256 sum;
+  const auto add = [&](const auto& values) { sum.add(values.data(), values.size() * sizeof(values[0])); };
   add(names_fingerprint());
   add(read_slide_index());
   add(read_xy());
@@ -133,7 +125,7 @@ std::string PackReader::fingerprint(std::int64_t sample_bytes) const {
     add(spot_rna);
     add(niche_rna);
   }
-  return "2:" + digest.hex();
+  return "2:" + sum.hex();
 }
 
 std::vector<std::string> PackReader::read_names() const { return h5::File::open(impl_->path).read_strings(kSpotName); }
@@ -164,18 +156,11 @@ std::vector<std::int32_t> PackReader::read_array(bool columns) const {
 }
 
 void PackReader::Impl::read_plain(const Payload& p, std::int64_t row, void* out) const {
-  std::size_t done = 0;
   const std::size_t want = p.row_bytes();
-  const std::int64_t begin = p.offset + row * static_cast<std::int64_t>(want);
-  while (done < want) {
-    const ssize_t got =
-        ::pread(fd.get(), static_cast<char*>(out) + done, want - done, begin + static_cast<std::int64_t>(done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0)
-      fail_data("pack", "cannot read row {} of {} in '{}': {}", row, p.name, path,
-                got < 0 ? std::strerror(errno) : "the file ends there; it was changed while in use");
-    done += static_cast<std::size_t>(got);
-  }
+  const auto begin = static_cast<std::uint64_t>(p.offset) + static_cast<std::uint64_t>(row) * want;
+  if (files::read_at(fd, path, out, want, begin) < want)
+    fail_data("pack", "cannot read row {} of {} in '{}': the file ends there; it was changed while in use", row, p.name,
+              path);
 }
 
 void PackReader::Impl::read_image(const Payload& p, std::int64_t row, std::uint8_t* out) const {

@@ -10,10 +10,11 @@
 #include <optional>
 
 #include "data/h5/h5.h"
-#include "data/pack/atomic_file.h"
 #include "data/pack/half.h"
 #include "data/pack/layout.h"
 #include "data/pack/pack_lock.h"
+#include "data/pack/temporary_file.h"
+#include "engine/core/file.h"
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
 
@@ -140,7 +141,7 @@ void PackWriter::Impl::close() {
   }
   try {
     file->close();
-    sync_file(temporary);  // on every rank: each node has its own cache
+    files::sync_file(temporary);  // on every rank: each node has its own cache
   } catch (...) {
     if (!failure) failure = std::current_exception();
   }
@@ -271,8 +272,8 @@ void PackWriter::Impl::add_tables(const std::vector<std::string>& names, std::ve
   again.write_strings(kSpotName, names);
   write_tables(again, header, slides, genes);
   again.close();
-  sync_file(temporary);
-  publish(temporary, path);
+  files::sync_file(temporary);
+  files::rename_durably(temporary, path);
 }
 
 void PackWriter::finish(const std::vector<PackSlide>& my_slides, const std::vector<std::string>& genes) {

@@ -4,9 +4,9 @@
 #include <span>
 #include <tuple>
 
-#include "data/pack/digest.h"
 #include "data/pipe/loader.h"
 #include "engine/core/check.h"
+#include "engine/core/sha256.h"
 
 namespace spn::data {
 namespace {
@@ -91,7 +91,7 @@ std::string PackSet::fingerprint() const {
     all += p.fingerprint() + '\n';
     if (stored_.spot_features) all += p.features(FeatureKind::spot_gene)->checksum + '\n';
   }
-  return "2:" + sha256_hex(all);
+  return "2:" + sha256(all);
 }
 
 std::string PackSet::names_fingerprint() const {
@@ -100,7 +100,7 @@ std::string PackSet::names_fingerprint() const {
     all += p.names_fingerprint() + '\n';
     if (stored_.spot_features) all += p.features(FeatureKind::spot_gene)->checksum + '\n';
   }
-  return sha256_hex(all);
+  return sha256(all);
 }
 
 std::string PackSet::features_missing(FeatureKind kind) const {

@@ -6,8 +6,9 @@
 #include <set>
 
 #include "data/h5/h5.h"
-#include "data/pack/atomic_file.h"
+#include "data/pack/temporary_file.h"
 #include "engine/core/check.h"
+#include "engine/core/file.h"
 
 namespace spn::data {
 namespace {
@@ -157,8 +158,8 @@ void write_h5ad(const std::string& path, const H5ad& content) {
     h5::File file = h5::File::create(temporary);
     write_content(file, content);
     file.close();
-    sync_file(temporary);
-    publish(temporary, path);
+    files::sync_file(temporary);
+    files::rename_durably(temporary, path);
   } catch (...) {
     remove_quietly(temporary);
     throw;

@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <numeric>
 
-#include "engine/ckpt/sha256.h"
 #include "engine/core/json.h"
+#include "engine/core/sha256.h"
 
 namespace spn::ckpt {
 namespace {

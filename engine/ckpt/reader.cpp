@@ -3,8 +3,9 @@
 #include <filesystem>
 
 #include "engine/ckpt/layout.h"
-#include "engine/ckpt/sha256.h"
+#include "engine/core/file.h"
 #include "engine/core/log.h"
+#include "engine/core/sha256.h"
 
 namespace spn::ckpt {
 namespace {
@@ -14,7 +15,7 @@ constexpr const char* kWhere = "checkpoint";
 
 StateFile read_state(const std::string& checkpoint) {
   const std::string path = checkpoint + "/" + kStateFile;
-  return parse_state(path, read_text(path));
+  return parse_state(path, files::read_text(path));
 }
 
 // Empty: the file is as it was written.
@@ -72,7 +73,7 @@ Loaded load(const std::string& checkpoint) {
   }
   Loaded l;
   l.state = s.state;
-  l.config_json = read_text(checkpoint + "/" + kConfigFile);
+  l.config_json = files::read_text(checkpoint + "/" + kConfigFile);
   read_all(checkpoint + "/" + kModelFile, l.model);
   if (s.files.count(kEmaFile) != 0) read_all(checkpoint + "/" + kEmaFile, l.ema);
   for (int r = 0; r < s.state.world_size; ++r)
@@ -86,7 +87,7 @@ std::optional<std::string> find_latest(const std::string& run_dir) {
   // what `latest` names comes first: after a resume from an older step, newer folders may belong to the run before it
   std::error_code none;
   if (fs::is_regular_file(checkpoints + "/" + kLatestFile, none)) {
-    std::string name = read_text(checkpoints + "/" + kLatestFile);
+    std::string name = files::read_text(checkpoints + "/" + kLatestFile);
     while (!name.empty() && (name.back() == '\n' || name.back() == '\r')) name.pop_back();
     if (step_of(name))
       candidates.push_back(name);

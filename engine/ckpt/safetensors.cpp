@@ -8,6 +8,7 @@
 #include <set>
 
 #include "engine/ckpt/safetensors_header.h"
+#include "engine/core/file.h"
 #include "engine/core/json.h"
 
 namespace spn::ckpt {
@@ -150,7 +151,7 @@ void write_safetensors(const std::string& path, std::span<const NamedTensor> ten
 
   const std::string target = mode == WriteMode::aside ? path + ".tmp" : path;
   try {
-    FileWriter file(target);
+    files::FileWriter file(target);
     file.write(&length, 8);
     file.write(text);
     for (const NamedTensor* t : order) {
@@ -158,7 +159,7 @@ void write_safetensors(const std::string& path, std::span<const NamedTensor> ten
       file.write(host.view().data, host.bytes());
     }
     file.finish();
-    if (mode == WriteMode::aside) rename_durably(target, path);
+    if (mode == WriteMode::aside) files::rename_durably(target, path);
   } catch (...) {
     ::unlink(target.c_str());
     throw;

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/ckpt/file.h"
+#include "engine/core/file.h"
 #include "engine/tensor/tensor.h"
 
 namespace spn::ckpt {
@@ -39,7 +39,7 @@ class SafetensorsReader {
   void load_into(const std::string& name, const Tensor& to) const;
 
  private:
-  FileReader file_;
+  files::FileReader file_;
   std::uint64_t data_start_ = 0;
   std::map<std::string, SafetensorInfo> tensors_;
   Metadata metadata_;

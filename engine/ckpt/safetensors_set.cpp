@@ -7,6 +7,8 @@
 #include <fstream>
 #include <set>
 
+#include "engine/core/file.h"
+
 namespace spn::ckpt {
 namespace {
 
@@ -40,7 +42,7 @@ nlohmann::json parse_index(const std::string& path) {
     return true;
   };
   try {
-    return nlohmann::json::parse(read_text(path), shallow);
+    return nlohmann::json::parse(files::read_text(path), shallow);
   } catch (const nlohmann::json::exception& e) {
     fail_data(kWhere, "{} is no JSON: {}", path, e.what());
   }

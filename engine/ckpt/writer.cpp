@@ -5,8 +5,9 @@
 #include <sstream>
 
 #include "engine/ckpt/layout.h"
-#include "engine/ckpt/sha256.h"
+#include "engine/core/file.h"
 #include "engine/core/log.h"
+#include "engine/core/sha256.h"
 #include "engine/dist/together.h"
 
 namespace spn::ckpt {
@@ -28,7 +29,7 @@ void remove_leftovers(const std::string& checkpoints) {
   std::vector<fs::path> dead;
   for (const auto& e : fs::directory_iterator(checkpoints))
     if (const auto end = e.path().extension(); end == ".tmp" || end == ".old") dead.push_back(e.path());
-  for (const auto& p : dead) remove_folder(p.string());
+  for (const auto& p : dead) files::remove_folder(p.string());
 }
 
 std::string summary_line(const std::string& folder, const std::string& name) {
@@ -56,7 +57,7 @@ std::string write_own_files(dist::Comm& comm, const std::string& folder, const S
     lines += summary_line(folder, kEmaFile);
     fault_point("ema written");
   }
-  FileWriter config(folder + "/" + kConfigFile);
+  files::FileWriter config(folder + "/" + kConfigFile);
   config.write(s.config_json);
   config.finish();
   fault_point("config written");
@@ -72,7 +73,7 @@ void write_state(const std::string& folder, const State& state, int ranks, const
     FileSum sum;
     while (in >> name >> sum.bytes >> sum.sha256) s.files[name] = sum;
   }
-  FileWriter file(folder + "/" + kStateFile);
+  files::FileWriter file(folder + "/" + kStateFile);
   file.write(state_text(s));
   file.finish();
 }
@@ -84,9 +85,9 @@ void remove_older(const std::string& checkpoints, std::int64_t step, int keep) {
   for (const std::int64_t other : steps_in(checkpoints)) {
     if (other >= step || ++kept <= keep) continue;
     const std::string folder = checkpoints + "/" + folder_name(other), old = folder + ".old";
-    rename_durably(folder, old);
+    files::rename_durably(folder, old);
     fault_point("older renamed");
-    remove_folder(old);
+    files::remove_folder(old);
   }
 }
 
@@ -110,10 +111,10 @@ std::string save(dist::Comm& comm, const std::string& run_dir, const Snapshot& s
       if (comm.rank() != 0) return;
       write_state(aside, snapshot.state, comm.size(), summaries);
       fault_point("state written");
-      sync_folder(aside);
-      replace_folder(aside, final, [] { fault_point("exchanged"); });
+      files::sync_folder(aside);
+      files::replace_folder(aside, final, [] { fault_point("exchanged"); });
       fault_point("renamed");
-      replace_text(checkpoints + "/" + kLatestFile, folder_name(snapshot.state.step) + "\n");
+      files::replace_text(checkpoints + "/" + kLatestFile, folder_name(snapshot.state.step) + "\n");
       fault_point("latest replaced");
       remove_older(checkpoints, snapshot.state.step, keep);
     });

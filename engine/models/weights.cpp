@@ -5,7 +5,7 @@
 #include <set>
 
 #include "engine/ckpt/safetensors_set.h"
-#include "engine/ckpt/sha256.h"
+#include "engine/core/sha256.h"
 #include "engine/models/resample.h"
 
 namespace spn::models {
@@ -274,7 +274,7 @@ std::string weights_checksum(const nn::Registry& registry, const std::string& pr
   for (const auto& e : registry.entries())
     if (starts(e.name, prefix) && !is_counter(e.name)) sorted.emplace(e.name.substr(prefix.size()), e.value());
   check(!sorted.empty(), kWhere, "nothing to sum below {}", prefix);
-  ckpt::Sha256 sum;
+  Sha256 sum;
   for (const auto& [name, value] : sorted) {
     const Tensor t = value.to(Device{}).to(DType::f32).contiguous();
     sum.add(name + " " + t.shape().str() + "\n");

@@ -4,17 +4,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <string_view>
 
-#include "engine/ckpt/file.h"
 #include "engine/core/check.h"
+#include "engine/core/file.h"
 #include "engine/core/json.h"
 #include "engine/core/log.h"
 #include "engine/train/progress.h"
@@ -67,29 +65,23 @@ std::string line_of(const Metrics& m) {
 // A file that grows by whole lines: each is one write, so that a reader or a kill never sees a part of one.
 class Lines {
  public:
-  explicit Lines(std::string path) : path_(std::move(path)) {
-    fd_ = ckpt::Fd(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
-    if (!fd_) fail_data(kWhere, "cannot open {}: {}", path_, std::strerror(errno));
-  }
+  explicit Lines(std::string path)
+      : path_(std::move(path)), fd_(files::open_file(path_, O_WRONLY | O_CREAT | O_APPEND)) {}
   void add(std::string_view line) {
     const off_t before = ::lseek(fd_.get(), 0, SEEK_END);
-    while (!line.empty()) {
-      const ssize_t n = ::write(fd_.get(), line.data(), line.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) {
-        const int reason = errno;
-        const bool whole = before >= 0 && ::ftruncate(fd_.get(), before) == 0;  // no half line
-        fail_data(kWhere, "cannot write {}: {}{}; free some space and resume", path_, std::strerror(reason),
-                  whole ? "" : " (its last line is incomplete)");
-      }
-      line.remove_prefix(static_cast<std::size_t>(n));
+    try {
+      files::write_all(fd_, path_, line.data(), line.size());
+    } catch (const Error&) {
+      // no half line
+      if (before < 0 || ::ftruncate(fd_.get(), before) != 0) log::warn("the last line of {} is incomplete", path_);
+      throw;
     }
   }
   void sync() { ::fdatasync(fd_.get()); }
 
  private:
   std::string path_;
-  ckpt::Fd fd_;
+  files::Fd fd_;
 };
 
 // Only whole lines of steps up to `last` stay. Steps that have no line, as after a disk that lost some, are told.
@@ -98,7 +90,7 @@ void cut_metrics(const std::string& path, std::int64_t last) {
     if (last > 0) log::warn("{}: the lines of steps 1 to {} are missing: there is no such file", path, last);
     return;
   }
-  const std::string text = ckpt::read_text(path);
+  const std::string text = files::read_text(path);
   std::string kept;
   std::int64_t later = 0, broken = 0, reached = 0, missing = 0;
   for (std::size_t at = 0; at < text.size();) {
@@ -124,7 +116,7 @@ void cut_metrics(const std::string& path, std::int64_t last) {
   missing += std::max<std::int64_t>(0, last - reached);
   if (missing > 0) log::warn("{}: {} of the steps up to {} have no line, and are not run again", path, missing, last);
   if (later + broken == 0) return;
-  ckpt::replace_text(path, kept);
+  files::replace_text(path, kept);
   if (later > 0) log::info("{}: {} lines after step {} are cut off; those steps are run again", path, later, last);
   if (broken > 0) log::info("{}: {} broken lines are taken out", path, broken);
 }
@@ -132,9 +124,9 @@ void cut_metrics(const std::string& path, std::int64_t last) {
 // A line that a kill left half written would run into the next one.
 void cut_half_line(const std::string& path) {
   if (!fs::exists(path)) return;
-  const std::string text = ckpt::read_text(path);
+  const std::string text = files::read_text(path);
   if (text.empty() || text.back() == '\n') return;
-  ckpt::replace_text(path, text.substr(0, text.rfind('\n') + 1));
+  files::replace_text(path, text.substr(0, text.rfind('\n') + 1));
   log::info("{}: its last line was broken, and is taken out", path);
 }
 
@@ -217,7 +209,7 @@ RunLog::~RunLog() {
 }
 
 void RunLog::write_config(const std::string& text) {
-  if (impl_) ckpt::replace_text(impl_->run_dir + "/config.cfg", text);
+  if (impl_) files::replace_text(impl_->run_dir + "/config.cfg", text);
 }
 
 void RunLog::metrics(const Metrics& m) {

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <iostream>
 
-#include "engine/ckpt/file.h"
+#include "engine/core/file.h"
 #include "engine/core/json.h"
 #include "launch/cli/checkpoint_files.h"
 #include "launch/cli/command.h"
@@ -39,7 +39,7 @@ void adopt_folder(const Options& options, EncodeImages& o) {
   o.weights = resolve_checkpoint(o.weights);
   const std::string path = (fs::path(o.weights) / "config.json").string();
   if (!fs::exists(path)) return;
-  const std::string text = ckpt::read_text(path);
+  const std::string text = files::read_text(path);
   const auto json = try_json(text);
   const bool typed = json.is_object() && json.contains("model_type") && json["model_type"].is_string();
   const std::string type = typed ? json["model_type"].get<std::string>() : "";

@@ -3,10 +3,9 @@
 #include <filesystem>
 #include <optional>
 
-#include "data/pack/digest.h"
 #include "data/readers/embeddings.h"
-#include "engine/ckpt/sha256.h"
 #include "engine/core/log.h"
+#include "engine/core/sha256.h"
 #include "engine/dist/together.h"
 #include "launch/cli/encode.h"
 #include "launch/cli/version.h"
@@ -39,10 +38,10 @@ std::vector<float> join(const std::string& path, const EncodeGenes& o, data::Fea
   want.width = e.width;
   want.type = o.half ? data::GeneType::f16 : data::GeneType::f32;
   want.block_rows = kBlockRows;
-  want.checksum = data::sha256_hex({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values[0])});
+  want.checksum = sha256({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values[0])});
   want.facts["encoder"] = "spot_gene";
   want.facts["source"] = std::filesystem::path(o.embeddings).filename().string();
-  want.facts["source_sha256"] = ckpt::sha256_file(o.embeddings);
+  want.facts["source_sha256"] = sha256_file(o.embeddings);
   if (!npy) want.facts["key"] = o.key;
   want.facts["missing_rows"] = std::to_string(j.missing.size());
   want.facts["spotniche_version"] = version();

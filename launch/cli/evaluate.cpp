@@ -2,7 +2,7 @@
 #include <filesystem>
 #include <iostream>
 
-#include "engine/ckpt/file.h"
+#include "engine/core/file.h"
 #include "engine/core/json.h"
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
@@ -120,7 +120,7 @@ int run_evaluate(dist::Comm& world, const std::vector<std::string>& args) {
     std::filesystem::create_directories(output, error);
     if (error) fail_data("evaluate", "cannot make folder {}: {}", output, error.message());
     const std::string path = output + "/metrics.json";
-    ckpt::replace_text(path, lenient_json_text(json, 2) + "\n");  // paths need not be UTF-8
+    files::replace_text(path, lenient_json_text(json, 2) + "\n");  // paths need not be UTF-8
     std::cout << "wrote " << path << "\n";
   });
   return exit_ok;

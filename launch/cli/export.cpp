@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "engine/ckpt/checkpoint.h"
+#include "engine/core/file.h"
 #include "engine/core/json.h"
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
@@ -91,7 +92,7 @@ std::string encoder_config(Part part, const models::Config& c, bool layer_scale,
 void export_model(const ExportOptions& o, Part part, const std::string& names) {
   require_replaceable("export", o.output);
   const std::string folder = find_folder(o.checkpoint), config_path = folder + "/config.json";
-  const std::string config_json = ckpt::read_text(config_path);
+  const std::string config_json = files::read_text(config_path);
   CardFacts facts;
   facts.config = models::from_json(config_json, config_path);
   const PartOfModel read = read_part(part, facts.config, folder);

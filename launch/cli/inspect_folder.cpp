@@ -7,9 +7,9 @@
 #include <filesystem>
 #include <map>
 
-#include "engine/ckpt/file.h"
 #include "engine/ckpt/safetensors.h"
 #include "engine/core/check.h"
+#include "engine/core/file.h"
 #include "engine/core/json.h"
 #include "launch/cli/inspect.h"
 #include "launch/cli/model_folder.h"
@@ -49,7 +49,7 @@ std::vector<std::string> compare_names(const ckpt::SafetensorsReader& file, cons
 
 Faults inspect_folder(const std::string& folder, bool verify, std::ostream& out) {
   const std::string path = (fs::path(folder) / "config.json").string();
-  const std::string config = ckpt::read_text(path);
+  const std::string config = files::read_text(path);
   const nlohmann::json j = try_json(config);
   if (!j.is_object() || !j.contains(kFolderMark) || !j[kFolderMark].is_object())
     fail_data("inspect", "{}: its config.json is not of spotniche's import or export", folder);

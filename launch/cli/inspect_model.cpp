@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <iostream>
 
-#include "engine/ckpt/file.h"
 #include "engine/core/commas.h"
+#include "engine/core/file.h"
 #include "engine/core/json.h"
 #include "engine/train/cost.h"
 #include "launch/cli/inspect.h"
@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 // A .cfg of configs/model, a checkpoint's folder, or its config.json.
 models::Config read_model_config(const std::string& path) {
   const fs::path json = fs::is_directory(path) ? fs::path(path) / "config.json" : fs::path(path);
-  if (json.extension() == ".json") return models::from_json(ckpt::read_text(json.string()), json.string());
+  if (json.extension() == ".json") return models::from_json(files::read_text(json.string()), json.string());
   models::Config config;
   Options options("inspect --model", "");
   add_model_options(options, config);

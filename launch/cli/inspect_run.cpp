@@ -7,9 +7,9 @@
 #include <fstream>
 
 #include "engine/ckpt/checkpoint.h"
-#include "engine/ckpt/file.h"
 #include "engine/ckpt/safetensors.h"
 #include "engine/core/check.h"
+#include "engine/core/file.h"
 #include "engine/core/json.h"
 #include "launch/cli/inspect.h"
 
@@ -41,7 +41,7 @@ std::int64_t parameters(const ckpt::SafetensorsReader& file) {
 
 nlohmann::json read_json(const fs::path& path) {
   try {
-    return parse_json(ckpt::read_text(path.string()));
+    return parse_json(files::read_text(path.string()));
   } catch (const nlohmann::json::exception& e) {
     fail_data("inspect", "cannot read '{}': {}", path.string(), e.what());
   }

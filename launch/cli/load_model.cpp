@@ -3,10 +3,10 @@
 #include <filesystem>
 
 #include "engine/ckpt/checkpoint.h"
-#include "engine/ckpt/file.h"
 #include "engine/ckpt/safetensors.h"
-#include "engine/ckpt/sha256.h"
+#include "engine/core/file.h"
 #include "engine/core/json.h"
+#include "engine/core/sha256.h"
 #include "launch/cli/checkpoint_files.h"
 
 namespace spn::cli {
@@ -24,7 +24,7 @@ std::string checkpoint_config(const models::Config& config, const TrainedOn& pac
 TrainedOn trained_on(const std::string& config_path) {
   TrainedOn t;
   try {
-    const auto json = parse_json(ckpt::read_text(config_path));
+    const auto json = parse_json(files::read_text(config_path));
     if (const auto it = json.find("gene_names"); it != json.end() && it->is_array())
       for (const auto& g : *it) t.genes.push_back(g.get<std::string>());
     if (const auto it = json.find("spot_gene_key"); it != json.end() && it->is_string())
@@ -45,7 +45,7 @@ LoadedModel load_model(const std::string& folder, bool ema, Device device) {
   if (!fs::exists(config_path) || !fs::exists(weights_path))
     fail_data("checkpoint", "{}: expected config.json and model.safetensors; give a folder below RUN_DIR/checkpoints",
               loaded.folder);
-  const std::string text = ckpt::read_text(config_path);
+  const std::string text = files::read_text(config_path);
   const models::Config config = models::from_json(text, config_path);
   loaded.trained_on = trained_on(config_path);
   loaded.model = std::make_unique<models::StAlign>(config, std::nullopt, device);
@@ -54,10 +54,10 @@ LoadedModel load_model(const std::string& folder, bool ema, Device device) {
   for (const auto& [name, info] : reader.tensors()) tensors.emplace(name, reader.load(name));
   loaded.model->registry().load(tensors, weights_path);
   if (ema) (void)use_averages(loaded.model->registry(), loaded.folder);
-  loaded.checksum = ckpt::sha256_file(ema ? averages_path(loaded.folder) : weights_path);
+  loaded.checksum = sha256_file(ema ? averages_path(loaded.folder) : weights_path);
   const std::string state_path = (fs::path(loaded.folder) / "state.json").string();
   if (fs::exists(state_path)) {
-    const auto state = try_json(ckpt::read_text(state_path));
+    const auto state = try_json(files::read_text(state_path));
     if (const auto it = state.find("seed"); it != state.end() && it->is_number_unsigned())
       loaded.seed = it->get<std::uint64_t>();
   }

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <set>
 
-#include "engine/ckpt/file.h"
+#include "engine/core/file.h"
 #include "engine/core/json.h"
 #include "engine/models/resnet.h"
 
@@ -15,7 +15,7 @@ const std::set<std::string> kFiles = {"model.safetensors", "config.json", "READM
 
 bool is_marked(const fs::path& folder) {
   try {
-    return parse_json(ckpt::read_text((folder / "config.json").string())).contains(kFolderMark);
+    return parse_json(files::read_text((folder / "config.json").string())).contains(kFolderMark);
   } catch (const std::exception&) {
     return false;  // unreadable: not known as ours
   }
@@ -29,7 +29,7 @@ std::string plain(const std::string& folder) {
 }
 
 void write_text(const std::string& path, const std::string& text) {
-  ckpt::FileWriter file(path);
+  files::FileWriter file(path);
   file.write(text);
   file.finish();
 }
@@ -55,16 +55,16 @@ void write_model_folder(const std::string& folder, const std::vector<ckpt::Named
   auto config = parse_ordered_json(config_json);
   config[kFolderMark] = about;
   std::error_code error;
-  fs::create_directories(ckpt::parent_of(final), error);
-  ckpt::remove_folder(aside);  // of one that was killed
+  fs::create_directories(files::parent_of(final), error);
+  files::remove_folder(aside);  // of one that was killed
   fs::create_directory(aside, error);
   if (error) fail_data("file", "cannot make {}: {}", aside, error.message());
   try {
     ckpt::write_safetensors(aside + "/model.safetensors", tensors, {}, ckpt::WriteMode::direct);
     write_text(aside + "/config.json", json_text(config, 2) + "\n");
     if (!readme.empty()) write_text(aside + "/README.md", readme);
-    ckpt::sync_folder(aside);
-    ckpt::replace_folder(aside, final);
+    files::sync_folder(aside);
+    files::replace_folder(aside, final);
   } catch (...) {
     fs::remove_all(aside, error);
     throw;

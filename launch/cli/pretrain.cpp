@@ -9,6 +9,7 @@
 #include <set>
 
 #include "data/pack/pack_lock.h"
+#include "engine/core/file.h"
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
 #include "engine/train/loop.h"
@@ -247,7 +248,7 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
     if (world.rank() == 0) {
       std::string genes;
       for (const auto& g : packs.genes()) genes += g + "\n";
-      ckpt::replace_text(o.output + "/genes.txt", genes);
+      files::replace_text(o.output + "/genes.txt", genes);
     }
   });
   const Places places(world, o.device);

@@ -13,7 +13,7 @@ mkdir -p "$out/found"
 
 # the reader is instrumented, what lies below it (tensors, kernels) comes from the build
 step "$out/build.log" "fuzzer" "$clang" -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-  -I "$ROOT" tests/fuzz/safetensors_fuzz.cpp engine/ckpt/{safetensors,safetensors_header,file}.cpp \
+  -I "$ROOT" tests/fuzz/safetensors_fuzz.cpp engine/ckpt/{safetensors,safetensors_header}.cpp engine/core/file.cpp \
   "$BUILD"/libspn_{engine,kernels,core}.a -lfmt -ldnnl -lspdlog -lgomp -o "$out/safetensors_fuzz"
 
 export ASAN_OPTIONS=allocator_may_return_null=0:${ASAN_OPTIONS:-}

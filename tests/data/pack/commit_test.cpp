@@ -12,9 +12,11 @@
 #include <string>
 
 #include "data/h5/h5.h"
-#include "data/pack/atomic_file.h"
+#include "data/pack/pack_lock.h"
 #include "data/pack/reader.h"
+#include "data/pack/temporary_file.h"
 #include "data/pack/verify.h"
+#include "engine/core/file.h"
 #include "tests/support/errors.h"
 #include "tests/support/full_disk.h"
 #include "tests/support/made_pack.h"
@@ -207,7 +209,7 @@ TEST(Commit, AJournalThatAnotherFinishedIsNotDamaged) {
 TEST(Commit, WaitsForOthersButNotForEver) {
   const Made made;
   const std::string before = test::read_text(made.path);
-  const LockFd notebook(::open(made.path.c_str(), O_RDONLY));
+  const files::Fd notebook(::open(made.path.c_str(), O_RDONLY));
   ASSERT_EQ(::flock(notebook.get(), LOCK_SH), 0);
   EXPECT_EQ(PackReader(made.path).header().spots, 20);  // readers do not keep readers off
   set_lock_patience(std::chrono::milliseconds(150));

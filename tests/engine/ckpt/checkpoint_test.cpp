@@ -77,7 +77,7 @@ TEST(Checkpoint, RoundTripAndLayout) {
   EXPECT_EQ(names_in(folder), (std::set<std::string>{"config.json", "ema.safetensors", "model.safetensors",
                                                      "optimizer-0-of-1.safetensors", "state.json"}));
   EXPECT_EQ(names_in(run / "deep/run/checkpoints"), (std::set<std::string>{"latest", "step-00001000"}));
-  EXPECT_EQ(read_text(run / "deep/run/checkpoints/latest"), "step-00001000\n");
+  EXPECT_EQ(test::read_text(run / "deep/run/checkpoints/latest"), "step-00001000\n");
   EXPECT_TRUE(verify(folder).empty());
   EXPECT_EQ(find_latest(run / "deep/run"), folder);
   EXPECT_FALSE(find_latest(run / "elsewhere"));
@@ -216,7 +216,7 @@ TEST(Checkpoint, DamageIsFoundNamedAndPassedOver) {
 
 TEST(Checkpoint, EveryBitOfTheStateCounts) {
   const TempFolder run;
-  const std::string path = save_alone(run.path(), 1) + "/state.json", text = read_text(path);
+  const std::string path = save_alone(run.path(), 1) + "/state.json", text = test::read_text(path);
   int harmless = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
     std::string flipped = text;

@@ -13,8 +13,8 @@
 #include <limits>
 #include <sstream>
 
-#include "engine/ckpt/file.h"
 #include "engine/core/check.h"
+#include "engine/core/file.h"
 #include "engine/core/json.h"
 #include "engine/train/progress.h"
 #include "tests/support/temp_folder.h"
@@ -22,7 +22,7 @@
 namespace spn::train {
 namespace {
 
-using ckpt::read_text;
+using files::read_text;
 using nlohmann::ordered_json;
 using test::TempFolder;
 

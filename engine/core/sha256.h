@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <string_view>
 
-namespace spn::ckpt {
+#include "engine/core/handle.h"
+
+struct evp_md_ctx_st;  // OpenSSL's EVP_MD_CTX
+
+namespace spn {
 
 // Of bytes that come in parts.
 class Sha256 {
@@ -17,11 +20,14 @@ class Sha256 {
   std::string hex();  // once, at the end
 
  private:
-  std::unique_ptr<void, void (*)(void*)> context_;
+  struct Free {
+    void operator()(evp_md_ctx_st* context) const noexcept;
+  };
+  Handle<evp_md_ctx_st*, nullptr, Free> context_;
 };
 
 std::string sha256(std::string_view bytes);
 // Data error when the file cannot be read.
 std::string sha256_file(const std::string& path);
 
-}  // namespace spn::ckpt
+}  // namespace spn

@@ -1,5 +1,8 @@
-// Durable files: write everything or throw, fsync, rename, with the path and the system's reason in every error.
+// Durable files: read or write everything or throw, sync, rename. Every error is a data error with the path, the
+// system's reason and, for a full disk and for missing permissions, what to do.
 #pragma once
+
+#include <sys/types.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -9,18 +12,35 @@
 
 #include "engine/core/handle.h"
 
-namespace spn::ckpt {
+namespace spn::files {
 
 struct CloseFd {
   void operator()(int fd) const noexcept;
 };
 using Fd = Handle<int, -1, CloseFd>;
 
-// A new file (an existing one is emptied). All errors are data errors: the disk is full, the folder is read-only.
+// "cannot WHAT PATH: REASON", and what to do about it.
+[[noreturn]] void fail_errno(std::string_view what, const std::string& path, int error);
+
+// flags as of open(2), O_CLOEXEC is added; what: the verb in the error.
+Fd open_file(const std::string& path, int flags, std::string_view what = "open");
+// All bytes, at the end or at an offset; path: for the error.
+void write_all(const Fd& fd, const std::string& path, const void* from, std::size_t bytes);
+void write_at(const Fd& fd, const std::string& path, const void* from, std::size_t bytes, std::uint64_t offset);
+// Bytes read: fewer than asked for only where the file ends.
+std::size_t read_at(const Fd& fd, const std::string& path, void* to, std::size_t bytes, std::uint64_t offset);
+// The same for callbacks of C, which must not throw; -1 and false leave the reason in errno.
+ssize_t try_read_at(int fd, void* to, std::size_t bytes, std::uint64_t offset) noexcept;
+bool try_write_at(int fd, const void* from, std::size_t bytes, std::uint64_t offset) noexcept;
+void sync(const Fd& fd, const std::string& path);
+// Of a file that others have written, and closed.
+void sync_file(const std::string& path);
+
+// A new file (an existing one is emptied).
 class FileWriter {
  public:
   explicit FileWriter(std::string path);
-  void write(const void* data, std::size_t bytes);
+  void write(const void* data, std::size_t bytes) { write_all(fd_, path_, data, bytes); }
   void write(std::string_view s) { write(s.data(), s.size()); }
   // fsync and close; nothing may be written after it.
   void finish();
@@ -57,6 +77,7 @@ void replace_folder(
     const std::string& aside, const std::string& final, const std::function<void()>& between = [] {});
 // rm -r; a data error when something stays.
 void remove_folder(const std::string& path);
+// "." for a name alone.
 std::string parent_of(const std::string& path);
 
-}  // namespace spn::ckpt
+}  // namespace spn::files

@@ -1,4 +1,5 @@
-// Files that appear whole or not at all: written under a neighbouring name, synced, renamed.
+// A file written beside its final name: the names of such neighbours, what is left of them, and room on the disk. The
+// rest is engine/core/file.h: sync_file(), then rename_durably().
 #pragma once
 
 #include <cstdint>
@@ -15,11 +16,6 @@ void check_target(const std::string& path);
 // Reserves `bytes` on disk for an existing file, so that a full disk shows now and not in the middle of writing. Data
 // error with the size wanted and the size free. False: the file system has no such call, and nothing happened.
 bool reserve_space(const std::string& path, std::int64_t bytes);
-void sync_file(const std::string& path);
-// What was created, renamed or removed in the file's folder survives a power cut.
-void sync_folder_of(const std::string& path);
-// Renames and syncs the folder.
-void publish(const std::string& temporary, const std::string& path);
 void remove_quietly(const std::string& path) noexcept;
 // Temporary neighbours of path, as a kill leaves them; for who alone may write it.
 void remove_left_behind(const std::string& path);

@@ -1,42 +1,24 @@
-#include "data/pack/atomic_file.h"
+#include "data/pack/temporary_file.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 
 #include "engine/core/check.h"
-#include "engine/core/handle.h"
+#include "engine/core/file.h"
 #include "engine/core/log.h"
 
 namespace spn::data {
 namespace {
 
-struct CloseFd {
-  void operator()(int fd) const noexcept { ::close(fd); }
-};
-using Fd = Handle<int, -1, CloseFd>;
-
-std::string folder_of(const std::string& path) {
-  const auto parent = std::filesystem::path(path).parent_path();
-  return parent.empty() ? "." : parent.string();
-}
-
 bool& reserving() {
   static bool possible = true;
   return possible;
-}
-
-Fd open_existing(const std::string& path, int flags) {
-  Fd fd(::open(path.c_str(), flags | O_CLOEXEC));
-  if (!fd) fail_data("file", "cannot open '{}': {}", path, std::strerror(errno));
-  return fd;
 }
 
 }  // namespace
@@ -50,8 +32,8 @@ std::int64_t new_tag() {
 
 void check_target(const std::string& path) {
   std::error_code ignored;
-  if (!std::filesystem::is_directory(folder_of(path), ignored))
-    fail_data("file", "expected an existing folder for '{}', got none; make '{}' first", path, folder_of(path));
+  if (const std::string folder = files::parent_of(path); !std::filesystem::is_directory(folder, ignored))
+    fail_data("file", "expected an existing folder for '{}', got none; make '{}' first", path, folder);
   if (std::filesystem::is_directory(path, ignored))
     fail_data("file", "expected a file name, got the folder '{}'", path);
 }
@@ -61,7 +43,7 @@ void set_reserving(bool possible) { reserving() = possible; }
 bool reserve_space(const std::string& path, std::int64_t bytes) {
   if (bytes <= 0) return true;
   if (!reserving()) return false;
-  const Fd fd = open_existing(path, O_RDWR);
+  const files::Fd fd = files::open_file(path, O_RDWR);
   int result = 0;
   do result = ::fallocate(fd.get(), 0, 0, bytes);
   while (result != 0 && errno == EINTR);
@@ -75,31 +57,13 @@ bool reserve_space(const std::string& path, std::int64_t bytes) {
             static_cast<double>(bytes) * 1e-6, path, std::strerror(why), free * 1e-6);
 }
 
-void sync_file(const std::string& path) {
-  const Fd fd = open_existing(path, O_RDWR);
-  if (::fsync(fd.get()) != 0) fail_data("file", "cannot write '{}' to disk: {}", path, std::strerror(errno));
-}
-
-void publish(const std::string& temporary, const std::string& path) {
-  if (std::rename(temporary.c_str(), path.c_str()) != 0)
-    fail_data("file", "cannot rename '{}' to '{}': {}", temporary, path, std::strerror(errno));
-  sync_folder_of(path);
-}
-
-void sync_folder_of(const std::string& path) {
-  const Fd folder = open_existing(folder_of(path), O_RDONLY | O_DIRECTORY);
-  // some network file systems refuse to sync a folder; their renames are durable by themselves
-  if (::fsync(folder.get()) != 0 && errno != EINVAL && errno != ENOTSUP)
-    fail_data("file", "cannot write the folder of '{}' to disk: {}", path, std::strerror(errno));
-}
-
 void remove_quietly(const std::string& path) noexcept { ::unlink(path.c_str()); }
 
 void remove_left_behind(const std::string& path) {
   namespace fs = std::filesystem;
   const std::string prefix = fs::path(path).filename().string() + ".tmp-";
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder_of(path), error))
+  for (const auto& entry : fs::directory_iterator(files::parent_of(path), error))
     if (entry.path().filename().string().starts_with(prefix) && fs::remove(entry.path(), error))
       log::info("removed {}, which a run that was killed left behind", entry.path().string());
 }
