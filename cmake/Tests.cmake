@@ -51,10 +51,10 @@ if(NOT SPN_SANITIZE)  # the emulator switches stacks, which AddressSanitizer can
   target_include_directories(test_cuda_emulated PRIVATE tests/support/emulator)
   spn_test_flags(test_cuda_emulated)
   target_link_options(test_cuda_emulated PRIVATE -rdynamic)  # kernels are found in PTX by their names
-  add_test(NAME cuda_emulated COMMAND test_cuda_emulated --gtest_filter=-FromNvcc.*)  # those need PTX
+  add_test(NAME cuda_emulated COMMAND test_cuda_emulated --gtest_filter=-FromNvcc*)  # those need PTX
   set_tests_properties(cuda_emulated PROPERTIES LABELS unit TIMEOUT 1800)
   if(SPN_PTX_FILES)  # what nvcc made of them, interpreted
-    set(of_kernels "CudaAttention.*:CudaBatchNorm.*:CudaContrastive.*:From*-CudaAttention.TiledSequences")
+    set(of_kernels "CudaAttention.*:CudaBatchNorm.*:CudaContrastive.*:CudaElementwise.*:CudaImage.*:CudaLayerNorm.*:From*-CudaAttention.TiledSequences")
     string(APPEND of_kernels ":CudaAttention.LongSequencesAreProducts:CudaContrastive.ManyPanelsAreOne")
     if(SPN_PTX_KERNELS STREQUAL "ALL")
       set(of_kernels "Cuda*:From*-CudaCommands.*:CudaBench.*")
@@ -122,7 +122,7 @@ endforeach()
 
 find_package(Python3 REQUIRED COMPONENTS Interpreter)  # python3
 # The scripts of launch/, as a maintainer runs them.
-foreach(script local/bundle bench/gpu_check)
+foreach(script local/bundle bench/gpu_check bench/gpu_report)
   get_filename_component(name ${script} NAME)
   add_test(NAME ${name} COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/launch/${script}_test.py ${CMAKE_BINARY_DIR})
   set_tests_properties(${name} PROPERTIES LABELS cli TIMEOUT 900)

@@ -222,6 +222,8 @@ class Check(Figures):
             self.part("memcheck", 50, self.sanitizer("memcheck"))
             self.part("racecheck", 45, self.sanitizer("racecheck"))
             rows = [(row, *self.measure(row)) for row in ("loss", "step32", "vit", "step224")]
+            if self.wanted("loss"):
+                self.part("panels", 40, self.panels, reserve=True)
             for row, own, _, _ in rows:  # ours first: they take seconds, and what PyTorch compiles takes the rest
                 self.part(row, 60, own, reserve=True)
             self.part("kernels", 90, self.own_kernels, reserve=True)

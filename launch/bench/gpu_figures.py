@@ -9,6 +9,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import gpu_report as report  # noqa: E402
 from gpu_run import ROOT, Failed, Runner, Skip  # noqa: E402
 
+# Rows and columns of the logits that the loss holds at once; the first is what ships (kernels/cuda/panel_limits.h).
+PANELS = ("2048x4096", "1024x4096", "4096x4096", "4096x8192", "8192x8192")
 TINY, FULL, FULL_224 = (str(ROOT / "configs" / "model" / name) for name in ("tiny.cfg", "st_align.cfg", "st_align_224.cfg"))
 
 
@@ -41,11 +43,11 @@ class Figures(Runner):
                         ["--part", "niche_image", "--config", FULL, "--batch", 256, "--steps", 10, "--compile", *common],
                         ((lambda j: j["images_per_s"]), rate[1]))}
 
-    def bench(self, name, arguments, seconds):
+    def bench(self, name, arguments, seconds, env=None):
         """JSON lines of `spotniche bench`; a benchmark that this build does not know is skipped, not failed."""
         # libraries' candidates are measured, as PyTorch's side does with cudnn.benchmark; SPN_TUNE=0 keeps to heuristics
         status, text, cut = self.run(name, [self.spotniche, "bench", *arguments], seconds,
-                                     {"SPN_TUNE": os.environ.get("SPN_TUNE", "1")})
+                                     {"SPN_TUNE": os.environ.get("SPN_TUNE", "1"), **(env or {})})
         if status == 2 and "expected what to time first" in text:
             raise Skip(f"this build has no `bench {arguments[0]}`")
         if status != 0:
@@ -85,7 +87,10 @@ class Figures(Runner):
         ours, peer, (read, read_peer) = self.sizes()[row]
 
         def own(seconds, entry):
-            j = self.bench(row, ours, seconds)[0]
+            panel = self.made.get("panel") if row == "loss" else None
+            j = self.bench(row, ours, seconds, {"SPN_LOSS_PANEL": panel} if panel else None)[0]
+            if panel:
+                j["panel"] = panel
             self.figures.append(report.make_figure(row, read(j), None, extra_bytes=j.get("extra_bytes"), ours=j))
             return f"{report.number(read(j))} {report.target_of(row)[1]}"
 
@@ -106,6 +111,20 @@ class Figures(Runner):
                           torch_without=less)
             return f"{report.number(value)} {figure['unit']}, ratio {figure['ratio']:.2f}{', ' + less if less else ''}"
         return own, profiled, beside
+
+    def panels(self, seconds, entry):
+        """The row `loss` is measured with the fastest."""
+        if not self.cuda:
+            raise Skip("panels of logits are a GPU's")
+        ours, end, entry["ms"] = self.sizes()["loss"][0], time.monotonic() + seconds, {}
+        for panel in PANELS:
+            if end - time.monotonic() < 5:
+                break
+            j = self.bench("panel-" + panel, ours, end - time.monotonic(), {"SPN_LOSS_PANEL": panel})[0]
+            if j["extra_bytes"] <= 1e9:
+                entry["ms"][panel] = round(j["seconds"] * 1e3, 3)
+        self.made["panel"] = min(entry["ms"], key=entry["ms"].get)
+        return f"{', '.join(f'{k} {v:.2f} ms' for k, v in entry['ms'].items())}"
 
     def own_kernels(self, seconds, entry):
         small = ["--elements", 16384, "--repeats", 2] if self.a.small else []

@@ -75,7 +75,7 @@ class Runner:
 
     def wanted(self, name):
         only = self.a.only
-        if not only or name == "ladders" or name in only or set(name.split(":")) & set(only):
+        if not only or name in ("ladders", "panels") or name in only or set(name.split(":")) & set(only):
             return True
         return "torch" in only and name in report.MEASURED  # PyTorch's figures stand beside ours of the same call
 
