@@ -1,11 +1,13 @@
-// Fused attention: a warp a head where sequences are as short as this model's; beyond, bf16 forward on tensor cores,
-// long sequences otherwise as products (attention_products.cu), and tiles through shared memory for all the rest.
+// Fused attention: a warp a head where sequences are as short as this model's, on tensor cores in bf16; beyond, bf16
+// forward on tensor cores, long sequences otherwise as products (attention_products.cu), and tiles through shared
+// memory for all the rest.
 #include <algorithm>
 
 #include "kernels/checks/attention.h"
 #include "kernels/cuda/attention_products.h"
 #include "kernels/cuda/device/attention_fragments.h"
 #include "kernels/cuda/device/attention_short.h"
+#include "kernels/cuda/device/attention_short_fragments.h"
 #include "kernels/cuda/device/attention_tiled.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.h"
@@ -62,11 +64,13 @@ TileShared tiles_for(const AttentionSizes& z, i64 rows, int own_rows, int stream
   return {s, bytes(), static_cast<unsigned>(blocks)};
 }
 
-template <class T>
-dim3 short_grid(const AttentionSizes& z) {
-  const i64 blocks = (z.batch * z.heads + kShortWarps<T> - 1) / kShortWarps<T>;
-  check(blocks <= 0x7fffffff, "attention", "expected at most 2^31 blocks, got {}", blocks);
-  return dim3(static_cast<unsigned>(blocks));
+// A warp a head.
+template <class A>
+void launch_short(void (*kernel)(A), int warps, const A& a) {
+  const i64 heads = a.z.batch * a.z.heads;
+  check(heads <= 0x7fffffff, "attention", "expected at most 2^31 heads, got {}", heads);
+  launch(kernel, dim3(static_cast<unsigned>((heads + warps - 1) / warps)), dim3(static_cast<unsigned>(warps) * kWarp),
+         0, stream(), a);
 }
 
 template <class T>
@@ -107,13 +111,35 @@ bool on_tensor_cores(const AttentionFwd& a, const AttentionSizes& z) {
 }
 
 template <class T>
+void forward_of_short(const AttentionForward<T>& f) {
+  const bool packs = f.z.packs;
+  if constexpr (!std::is_same_v<T, bf16>)
+    launch_short(packs ? attention_short<T, true> : attention_short<T, false>, kShortWarps<T>, f);
+  else if (!packs)
+    launch_short(attention_short<bf16, false>, kShortWarps<bf16>, f);
+  else if (f.dropout.key.p > 0)
+    launch_short(attention_short_fragments<true>, kShortFragmentWarps, f);
+  else
+    launch_short(attention_short_fragments<false>, kShortFragmentWarps, f);
+}
+template <class T>
+void backward_of_short(const AttentionBackward<T>& f) {
+  const bool packs = f.z.packs;
+  if constexpr (!std::is_same_v<T, bf16>)
+    launch_short(packs ? attention_short_bwd<T, true> : attention_short_bwd<T, false>, kShortWarps<T>, f);
+  else if (!packs)
+    launch_short(attention_short_bwd<bf16, false>, kShortWarps<bf16>, f);
+  else if (f.dropout.key.p > 0)
+    launch_short(attention_short_fragments_bwd<true>, kShortFragmentWarps, f);
+  else
+    launch_short(attention_short_fragments_bwd<false>, kShortFragmentWarps, f);
+}
+
+template <class T>
 void forward(const AttentionFwd& a, const AttentionSizes& z) {
   using C = compute_t<T>;
   const AttentionForward<T> f = as_kernels_take<T>(a, z);
-  if (is_short(z)) {
-    launch(attention_short<T>, short_grid<T>(z), dim3(kShortWarps<T> * kWarp), 0, stream(), f);
-    return;
-  }
+  if (is_short(z)) return forward_of_short(f);
   const TileShared s = tiles_for<C>(z, z.tq, 2, 2, 1);
   launch(attention_tiled<T>, dim3(s.blocks), dim3(kTileThreads), s.bytes, stream(), f, s.tiles);
 }
@@ -134,10 +160,7 @@ void backward(const AttentionBwd& a, AttentionSizes z) {
                          {},
                          dropout_of(a.dropout)};
   f.z = z;
-  if (is_short(z)) {
-    launch(attention_short_bwd<T>, short_grid<T>(z), dim3(kShortWarps<T> * kWarp), 0, stream(), f);
-    return;
-  }
+  if (is_short(z)) return backward_of_short(f);
   if (a.dq) {
     const TileShared s = tiles_for<C>(z, z.tq, 3, 2, 2);
     launch(attention_tiled_dq<T>, dim3(s.blocks), dim3(kTileThreads), s.bytes, stream(), f, s.tiles);

@@ -45,8 +45,7 @@ struct Walk {
   dim3 grid;
 };
 
-// At most `blocks` a multiprocessor, each thread with at least a few rows. A block works out its channels' coefficients
-// first, so that packs are walked by as many as their registers let run at once (ptxas: 80 to 128).
+// At most `blocks` a multiprocessor, each thread with at least a few rows.
 Walk walk(const View& x, int lanes, int blocks) {
   const i64 channels = x.dim(1), rows = channels == 0 ? 0 : x.numel() / channels, packs = channels / lanes;
   const int across = packs <= kMostAcross ? static_cast<int>(packs) : kWarp, down = kColumnThreads / across;
@@ -54,6 +53,13 @@ Walk walk(const View& x, int lanes, int blocks) {
   const i64 most = std::max<i64>(1, static_cast<i64>(multiprocessors()) * blocks / wide);
   return {{rows, channels, across, down},
           dim3(static_cast<unsigned>(std::min(useful, most)), static_cast<unsigned>(wide))};
+}
+
+// Of packs of bf16 as many as their registers let run at once (ptxas: 80 to 128 a thread), so that none works out its
+// channels' coefficients late; of all others `usual`.
+template <class T, int V>
+constexpr int blocks_of(int of_packs, int usual) {
+  return std::is_same_v<T, bf16> && V > 1 ? of_packs : usual;
 }
 
 // Two sums a channel, by at most `blocks` a multiprocessor: sums_of(partial, walk) queues the kernel that makes the
@@ -77,7 +83,7 @@ void batch_norm_stats(const BatchNormStats& o) {
   visit_float(o.x.dtype, "batch_norm_stats", [&](auto e) {
     using T = decltype(e);
     with_lanes<T>(o.x, {}, [&]<int V>(std::integral_constant<int, V>) {
-      two_sums<T>(o.x, V, 3, o.sums, {}, [&](double* partial, const Walk& w) {
+      two_sums<T>(o.x, V, blocks_of<T, V>(3, 4), o.sums, {}, [&](double* partial, const Walk& w) {
         launch(batch_norm_sums<T, V>, w.grid, dim3(kColumnThreads), 0, stream(), partial, o.x.ptr<T>(), w.columns);
       });
     });
@@ -96,7 +102,7 @@ void batch_norm_apply(const BatchNormApply& o) {
                                       o.b.ptr<A>(),        o.mean.ptr<A>(),        o.rstd.ptr<A>()};
     const BatchNormNumbers numbers{o.count, o.eps, o.momentum, o.update_running, o.relu};
     with_lanes<T>(o.x, {&o.y, &o.residual}, [&]<int V>(std::integral_constant<int, V>) {
-      const Walk w = walk(o.x, V, V > 1 ? 2 : 6);
+      const Walk w = walk(o.x, V, blocks_of<T, V>(2, 8));
       launch(batch_norm_map<T, V>, w.grid, dim3(kColumnThreads), 0, stream(), get<T>(o.y), get<T>(o.x),
              get<T>(o.residual), vectors, numbers, w.columns);
     });
@@ -113,7 +119,7 @@ void batch_norm_bwd_stats(const BatchNormBwdStats& o) {
     const BatchNormSaved<A> saved{o.mean.ptr<A>(), o.rstd.ptr<A>(), get<A>(o.w), get<A>(o.b)};
     const BatchNormFold<A> fold{saved.mean, saved.rstd, get<A>(o.dw), get<A>(o.db)};
     with_lanes<T>(o.x, {&o.y, &o.dy, &o.g}, [&]<int V>(std::integral_constant<int, V>) {
-      two_sums<T>(o.x, V, 2, o.sums, fold, [&](double* partial, const Walk& w) {
+      two_sums<T>(o.x, V, blocks_of<T, V>(2, 4), o.sums, fold, [&](double* partial, const Walk& w) {
         launch(batch_norm_bwd_sums<T, V>, w.grid, dim3(kColumnThreads), 0, stream(), partial, get<T>(o.g), get<T>(o.x),
                get<T>(o.y), get<T>(o.dy), saved, o.relu, w.columns);
       });
@@ -132,7 +138,7 @@ void batch_norm_bwd_apply(const BatchNormBwdApply& o) {
     const BatchNormSaved<A> saved{o.mean.ptr<A>(), o.rstd.ptr<A>(), o.w.ptr<A>(), o.b.ptr<A>()};
     const double* sums = o.fixed_statistics ? nullptr : o.sums.ptr<double>();
     with_lanes<T>(o.x, {&o.g, &o.dx}, [&]<int V>(std::integral_constant<int, V>) {
-      const Walk w = walk(o.x, V, V > 1 ? 2 : 6);
+      const Walk w = walk(o.x, V, blocks_of<T, V>(2, 8));
       launch(batch_norm_bwd_map<T, V>, w.grid, dim3(kColumnThreads), 0, stream(), get<T>(o.dx), get<T>(o.x),
              get<T>(o.g), saved, sums, o.count, o.relu, w.columns);
     });

@@ -1,11 +1,26 @@
 // Forward of the streamed symmetric InfoNCE: the library multiplies a panel, one kernel takes row and column statistics
 // from it, and they are joined in f64 over panels.
+#include <cstdlib>
+#include <sstream>
+
 #include "kernels/cuda/contrastive_panels.h"
 
 namespace spn::kernels::cuda {
 
+PanelLimits panel_limits_from(const char* setting) {
+  PanelLimits limits;
+  if (setting == nullptr) return limits;
+  constexpr std::int64_t kMost = std::int64_t{1} << 27;
+  std::istringstream in(setting);
+  char by = 0;
+  in >> limits.rows >> by >> limits.cols;
+  check(in && in.eof() && by == 'x' && limits.rows > 0 && limits.cols > 0 && limits.rows <= kMost / limits.cols,
+        "contrastive", "SPN_LOSS_PANEL: expected ROWSxCOLUMNS of at most 2^27 pairs, such as 2048x4096, got '{}'",
+        setting);
+  return limits;
+}
 PanelLimits& contrastive_panels() {
-  static PanelLimits limits;
+  static PanelLimits limits = panel_limits_from(std::getenv("SPN_LOSS_PANEL"));
   return limits;
 }
 

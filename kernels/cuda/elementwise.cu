@@ -28,7 +28,7 @@ void map(const char* where, const std::array<const View*, N + 1>& views, F f) {
 void unary_fwd(const UnaryFwd& a) {
   visit_float(a.y.dtype, "unary", [&](auto e) {
     using T = decltype(e);
-    visit_unary(a.op, [&]<UnaryOp op>() { map<T, 1>("unary", {&a.y, &a.x}, UnaryValue<op, compute_t<T>>{}); });
+    visit_unary(a.op, [&]<UnaryOp op>() { map<T, 1>("unary", {&a.y, &a.x}, UnaryValue<op, T>{}); });
   });
 }
 
@@ -37,7 +37,7 @@ void unary_bwd(const UnaryBwd& a) {
   visit_float(a.dx.dtype, "unary_bwd", [&](auto e) {
     using T = decltype(e);
     visit_unary(a.op, [&]<UnaryOp op>() {
-      map<T, 3>("unary_bwd", {&a.dx, &a.x, &a.y, &a.dy}, UnaryGradient<op, compute_t<T>>{});
+      map<T, 3>("unary_bwd", {&a.dx, &a.x, &a.y, &a.dy}, UnaryGradient<op, T>{});
     });
   });
 }

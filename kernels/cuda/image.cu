@@ -6,32 +6,43 @@
 namespace spn::kernels::cuda {
 namespace {
 
-bool aligned(const View& v) { return reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0; }
+bool aligned(const View& v, std::uintptr_t bytes) { return reinterpret_cast<std::uintptr_t>(v.data) % bytes == 0; }
+
+template <class T, int V>
+void flat(const ImageEmbed& o) {
+  const std::int64_t n = o.x.numel(), of_block = kFlatThreads * kFlatLoads * V;
+  launch(image_embed_flat<T, V>, dim3(static_cast<unsigned>((n + of_block - 1) / of_block)), dim3(kFlatThreads), 0,
+         stream(), o.y.ptr<T>(), o.x.ptr<std::uint8_t>(), n, image_normal());
+}
+
+template <class T, bool stained>
+void tiles(const ImageEmbed& o) {
+  const std::int64_t images = o.x.dim(0), height = o.x.dim(1), width = o.x.dim(2);
+  const std::int64_t down = (height + kTileSide - 1) / kTileSide, across = (width + kTileSide - 1) / kTileSide;
+  const std::int64_t count = images * down * across, most = grid_for(count, 1, kImageTileBlocks<T>).x;
+  const std::int64_t share = (count + most - 1) / most;
+  constexpr std::int64_t kLargest = std::int64_t{1} << 30;  // tiles are counted and images measured in 32 bits
+  check(count < kLargest && height * width * 3 < kLargest, "image_embed", "expected images under 1 GiB, got {}",
+        o.x.shape.str());
+  const ImageTiles g{.images = static_cast<int>(images),
+                     .height = static_cast<int>(height),
+                     .width = static_cast<int>(width),
+                     .down = static_cast<int>(down),
+                     .across = static_cast<int>(across),
+                     .share = static_cast<int>(share),
+                     .packs = width % 8 == 0 && aligned(o.x, 4) && aligned(o.y, 16),
+                     .normal = image_normal()};
+  launch(image_embed_tiles<T, stained>, dim3(static_cast<unsigned>((count + share - 1) / share)),
+         dim3(kImageTileThreads), 0, stream(), o.y.ptr<T>(), o.x.ptr<std::uint8_t>(), g, o.augment);
+}
 
 template <class T>
 void embed(const ImageEmbed& o) {
-  const std::int64_t images = o.x.dim(0), height = o.x.dim(1), width = o.x.dim(2);
-  const std::int64_t down = (height + kTileSide - 1) / kTileSide, across = (width + kTileSide - 1) / kTileSide;
-  ImageGeometry g{.images = images,
-                  .height = height,
-                  .width = width,
-                  .tiles_down = down,
-                  .tiles_across = across,
-                  .packs_in = width % 16 == 0 && aligned(o.x),
-                  .packs_out = width % Pack<T>::n == 0 && aligned(o.y),
-                  .mean = {},
-                  .std = {}};
-  for (int c = 0; c < 3; ++c) {
-    g.mean[c] = static_cast<float>(kImageMean[c]);
-    g.std[c] = static_cast<float>(kImageStd[c]);
-  }
-  const dim3 grid = grid_for(images * down * across, 1);
-  T* y = o.y.ptr<T>();
-  const auto* x = o.x.ptr<std::uint8_t>();
-  if (o.augment.stain_jitter > 0)
-    launch(image_embed_tiles<T, true>, grid, dim3(kImageThreads), 0, stream(), y, x, g, o.augment);
-  else
-    launch(image_embed_tiles<T, false>, grid, dim3(kImageThreads), 0, stream(), y, x, g, o.augment);
+  constexpr int kPack = Pack<T>::n;
+  if (o.augment.stain_jitter > 0) return tiles<T, true>(o);
+  if (o.augment.dihedral) return tiles<T, false>(o);
+  if (aligned(o.x, kPack) && aligned(o.y, 16)) return flat<T, kPack>(o);
+  return flat<T, 1>(o);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
-// Rungs of attention over 8 tokens: a thread a row of queries or keys, which reads its head on its own. Of longer
-// sequences: the same, and products of the library with their weights in memory.
+// Rungs of attention over 8 tokens: a thread a row of queries or keys, which reads its head on its own; a warp a head
+// in f32. Of longer sequences: the first of these, and products of the library with their weights in memory.
 #include "kernels/cuda/attention_products.h"
-#include "kernels/cuda/device/base.h"
+#include "kernels/cuda/device/attention_short.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/ladder/ladder.h"
 
@@ -106,6 +106,29 @@ void products(Views v) {
   check(attention_by_products(AttentionFwd{.q = v[0], .k = v[1], .v = v[2], .o = v[3], .lse = v[4], .scale = kScale}),
         "attention_long", "expected sequences that are computed by products");
 }
+template <class T>
+Heads<T> heads(const View& v) {
+  return {v.ptr<bf16>(), v.strides[0], v.strides[1], v.strides[2]};
+}
+AttentionSizes sizes(const View& q) { return {q.dim(0), q.dim(1), q.dim(2), q.dim(2), kWidth, true}; }
+template <class A>
+void launch_warps(void (*kernel)(A), const A& a) {
+  constexpr int kWarps = kShortWarps<bf16>;
+  const std::int64_t blocks = (a.z.batch * a.z.heads + kWarps - 1) / kWarps;
+  launch(kernel, dim3(static_cast<unsigned>(blocks)), dim3(kWarps * kWarp), 0, stream(), a);
+}
+void warp_a_head(Views v) {
+  const auto in = [&](std::size_t i) { return heads<const bf16>(v[i]); };
+  const AttentionForward<bf16> a{in(0), in(1), in(2), heads<bf16>(v[3]), v[4].ptr<float>(), kScale, sizes(v[0]), {}};
+  launch_warps(attention_short<bf16, true>, a);
+}
+void warp_a_head_backward(Views v) {
+  const auto in = [&](std::size_t i) { return heads<const bf16>(v[i]); };
+  const auto out = [&](std::size_t i) { return heads<bf16>(v[i]); };
+  const AttentionBackward<bf16> a{in(0),  in(1),       in(2), in(3), in(5), out(6), out(7), out(8), v[4].ptr<float>(),
+                                  kScale, sizes(v[0]), {}};
+  launch_warps(attention_short_bwd<bf16, true>, a);
+}
 void thread_a_row(Views v) {
   const std::int64_t n = v[4].numel();
   const Backward a{v[0].ptr<bf16>(),  v[1].ptr<bf16>(), v[2].ptr<bf16>(), v[3].ptr<bf16>(), v[5].ptr<bf16>(),
@@ -116,7 +139,7 @@ void thread_a_row(Views v) {
 }  // namespace
 
 std::span<const Rung> attention_fwd_rungs() {
-  static const Rung rungs[] = {{"a thread a query", thread_a_query}};
+  static const Rung rungs[] = {{"a thread a query", thread_a_query}, {"a warp a head, f32", warp_a_head}};
   return rungs;
 }
 std::span<const Rung> attention_long_rungs() {
@@ -124,7 +147,7 @@ std::span<const Rung> attention_long_rungs() {
   return rungs;
 }
 std::span<const Rung> attention_bwd_rungs() {
-  static const Rung rungs[] = {{"a thread a row", thread_a_row}};
+  static const Rung rungs[] = {{"a thread a row", thread_a_row}, {"a warp a head, f32", warp_a_head_backward}};
   return rungs;
 }
 

@@ -49,24 +49,34 @@ void with_panels(const PanelLimits& limits, const Ladder& ladder, Views v) {
   contrastive_panels() = usual;
 }
 PanelLimits whole(Views v) { return {.rows = v[0].dim(0), .cols = v[0].dim(0), .group = v[0].dim(0)}; }
-constexpr PanelLimits kSmall{.rows = 256, .cols = 512};
-
 // All products go to memory and come back.
 void whole_fwd(Views v) { with_panels(whole(v), kContrastiveFwdLadder, v); }
 void whole_bwd(Views v) { with_panels(whole(v), kContrastiveBwdLadder, v); }
-// Panels stay in the cache, but are too small for the library's products.
-void small_fwd(Views v) { with_panels(kSmall, kContrastiveFwdLadder, v); }
-void small_bwd(Views v) { with_panels(kSmall, kContrastiveBwdLadder, v); }
+// 256 x 512 stay in the cache, but are too small for the library's products; from 4096 x 8192 on they do not stay.
+template <std::int64_t rows, std::int64_t cols>
+void panels_fwd(Views v) {
+  with_panels({.rows = rows, .cols = cols}, kContrastiveFwdLadder, v);
+}
+template <std::int64_t rows, std::int64_t cols>
+void panels_bwd(Views v) {
+  with_panels({.rows = rows, .cols = cols}, kContrastiveBwdLadder, v);
+}
 
 }  // namespace
 
 std::span<const Rung> contrastive_fwd_rungs() {
-  static const Rung rungs[] = {
-      {"a product a thread", product_a_thread}, {"all products in memory", whole_fwd}, {"small panels", small_fwd}};
+  static const Rung rungs[] = {{"a product a thread", product_a_thread},
+                               {"all products in memory", whole_fwd},
+                               {"panels of 256 x 512", panels_fwd<256, 512>},
+                               {"panels of 1024 x 4096", panels_fwd<1024, 4096>},
+                               {"panels of 4096 x 8192", panels_fwd<4096, 8192>}};
   return rungs;
 }
 std::span<const Rung> contrastive_bwd_rungs() {
-  static const Rung rungs[] = {{"all products in memory", whole_bwd}, {"small panels", small_bwd}};
+  static const Rung rungs[] = {{"all products in memory", whole_bwd},
+                               {"panels of 256 x 512", panels_bwd<256, 512>},
+                               {"panels of 1024 x 4096", panels_bwd<1024, 4096>},
+                               {"panels of 4096 x 8192", panels_bwd<4096, 8192>}};
   return rungs;
 }
 

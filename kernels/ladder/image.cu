@@ -1,37 +1,36 @@
-// The rung below image_embed's tiles: bytes as they come, which is all that images without augmentation need.
-#include "kernels/cuda/device/base.h"
+// The rungs below image_embed's run of bytes: one by one, then 16 bytes of the result a thread, but one load at a time.
+#include "kernels/cuda/device/image.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/ladder/ladder.h"
-#include "kernels/math/augment.h"
 
 namespace spn::kernels {
 namespace {
 
 using namespace cuda;
 
-struct Channels {
-  float mean[3], std[3];
-};
-
-__global__ void byte_a_thread(bf16* y, const std::uint8_t* x, Channels c, std::int64_t n) {
-  for (std::int64_t i = global_thread(); i < n; i += all_threads())
-    y[i] = convert<bf16>((static_cast<float>(x[i]) / 255.0F - c.mean[i % 3]) / c.std[i % 3]);
+__global__ void byte_a_thread(bf16* y, const std::uint8_t* x, ImageNormal normal, std::int64_t n) {
+  for (std::int64_t i = global_thread(); i < n; i += all_threads()) {
+    const ChannelNormal c = normal_of(normal, static_cast<int>(i % 3));
+    y[i] = convert<bf16>((static_cast<float>(x[i]) / 255.0F - c.mean) / c.std);
+  }
 }
 
 void one_by_one(Views v) {
-  Channels c{};
-  for (int k = 0; k < 3; ++k) {
-    c.mean[k] = static_cast<float>(kImageMean[k]);
-    c.std[k] = static_cast<float>(kImageStd[k]);
-  }
   launch(byte_a_thread, grid_for(v[0].numel()), dim3(kBlock), 0, stream(), v[1].ptr<bf16>(), v[0].ptr<std::uint8_t>(),
-         c, v[0].numel());
+         image_normal(), v[0].numel());
+}
+
+void one_load(Views v) {
+  constexpr int kPack = Pack<bf16>::n;
+  const std::int64_t n = v[0].numel(), of_block = kFlatThreads * kPack;
+  launch(image_embed_flat<bf16, kPack, 1>, dim3(static_cast<unsigned>((n + of_block - 1) / of_block)),
+         dim3(kFlatThreads), 0, stream(), v[1].ptr<bf16>(), v[0].ptr<std::uint8_t>(), n, image_normal());
 }
 
 }  // namespace
 
 std::span<const Rung> image_embed_rungs() {
-  static const Rung rungs[] = {{"a byte a thread", one_by_one}};
+  static const Rung rungs[] = {{"a byte a thread", one_by_one}, {"8 bytes a thread", one_load}};
   return rungs;
 }
 

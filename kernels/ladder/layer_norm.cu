@@ -1,5 +1,5 @@
 // Rungs of layer norm. What changes from rung to rung is how a row lies on threads (kernels/cuda/device/rows.h), so the
-// shipped kernels serve with other layouts.
+// shipped kernels serve with other layouts, and as many blocks as run at once.
 #include "kernels/cuda/device/layer_norm.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/ladder/ladder.h"
@@ -17,36 +17,38 @@ void forward(Views v, std::int64_t blocks, int threads) {
          v[2].ptr<float>(), v[3].ptr<bf16>(), v[4].ptr<float>(), v[5].ptr<float>(), v[0].dim(0), static_cast<int>(n),
          1e-5F);
 }
-std::int64_t blocks_for(Views v, std::int64_t rows_a_block) { return (v[0].dim(0) + rows_a_block - 1) / rows_a_block; }
+std::int64_t resident(Views v, int per_multiprocessor) {
+  return std::min<std::int64_t>(v[0].dim(0), static_cast<std::int64_t>(multiprocessors()) * per_multiprocessor);
+}
+template <class L>
+void resident_forward(Views v, int threads) {
+  forward<L>(v, resident(v, kForwardResident<bf16, L> / threads), threads);
+}
 
 // Every thread has a row of its own: neighbours read addresses 2 KiB apart.
-void thread_a_row(Views v) { forward<Streamed<ThreadGroup>>(v, blocks_for(v, 64), 64); }
+void thread_a_row(Views v) { resident_forward<Streamed<ThreadGroup>>(v, 64); }
 // Neighbours read neighbours, three times over.
-void block_a_row(Views v) { forward<Streamed<BlockGroup>>(v, blocks_for(v, 1), 256); }
+void block_a_row(Views v) { resident_forward<Streamed<BlockGroup>>(v, 256); }
 // No barrier between the passes.
-void warp_a_row(Views v) { forward<Streamed<WarpGroup>>(v, blocks_for(v, 4), 128); }
+void warp_a_row(Views v) { resident_forward<Streamed<WarpGroup>>(v, 128); }
 // 16 bytes a load and one read of memory; barriers again.
-void block_holds_a_row(Views v) { forward<Registers<BlockGroup, 1>>(v, blocks_for(v, 1), 128); }
+void block_holds_a_row(Views v) { resident_forward<Registers<BlockGroup, 1>>(v, 128); }
 
 template <class L>
 void backward(Views v, std::int64_t blocks, int threads) {
   const auto n = static_cast<int>(v[0].dim(1));
   float* sums = scratch_of<float>(Scratch::kernel, static_cast<std::size_t>(2 * n * blocks));
-  const std::size_t shared = std::is_same_v<typename L::Group, WarpGroup> ? static_cast<std::size_t>(n) * 4 : 0;
+  const std::size_t shared = static_cast<std::size_t>(shared_of_sums<L>(threads, n)) * sizeof(float);
   launch(layer_norm_bwd_rows<bf16, float, L>, dim3(static_cast<unsigned>(blocks)), dim3(static_cast<unsigned>(threads)),
          shared, stream(), v[0].ptr<bf16>(), v[1].ptr<float>(), v[2].ptr<float>(), v[3].ptr<float>(), v[4].ptr<bf16>(),
          v[5].ptr<bf16>(), sums, v[0].dim(0), n);
-  launch(layer_norm_join<float, float>, grid_for(2 * n, kWarp), dim3(kBlock), 0, stream(), sums, v[6].ptr<float>(),
-         v[7].ptr<float>(), blocks, n);
+  launch(layer_norm_join<float, float>, grid_for(2 * n, kWarp), dim3(kJoinThreads), 0, stream(), sums,
+         v[6].ptr<float>(), v[7].ptr<float>(), blocks, n);
 }
-std::int64_t resident(Views v, int per_multiprocessor) {
-  return std::min<std::int64_t>(v[0].dim(0), static_cast<std::int64_t>(multiprocessors()) * per_multiprocessor);
-}
-
 // The sums of the columns go through memory at every row.
 void streamed_bwd(Views v) { backward<Streamed<BlockGroup>>(v, resident(v, 4), 256); }
 // Rows and sums in registers, two barriers a row.
-void block_bwd(Views v) { backward<Registers<BlockGroup, 1>>(v, resident(v, 8), 128); }
+void block_bwd(Views v) { backward<Registers<BlockGroup, 1>>(v, resident(v, 6), 128); }
 
 }  // namespace
 

@@ -24,6 +24,25 @@ SPN_ALWAYS_INLINE T gelu_derivative(T x) {
   return T(0.5) * (T(1) + fast_erf(x * T(kInvSqrt2))) + x * T(kInvSqrt2Pi) * fast_exp(T(-0.5) * x * x);
 }
 
+// Both for results in bf16, in a third of the instructions: |x| is kept where Φ(−|x|) is not 0 yet, by a choice that
+// lets NaN through.
+SPN_ALWAYS_INLINE float kept_magnitude(float x) {
+  const float z = std::fabs(x);
+  return z > 16.0F ? 16.0F : z;
+}
+// max(x, 0) − |x| · Φ(−|x|).
+SPN_ALWAYS_INLINE float brief_gelu(float x) {
+  const float z = kept_magnitude(x);
+  return std::fmax(x, 0.0F) - z * brief_normal_tail(z);
+}
+// Φ(−|x|) − |x| · φ(x) below 0, and 1 less that above.
+SPN_ALWAYS_INLINE float brief_gelu_derivative(float x) {
+  constexpr float kHalfLog2E = 0.721347520F, kLog2Sqrt2Pi = 1.32574806F;
+  const float z = kept_magnitude(x);
+  const float d = brief_normal_tail(z) - z * brief_exp2(z * z * -kHalfLog2E - kLog2Sqrt2Pi);
+  return x < 0.0F ? d : 1.0F - d;
+}
+
 template <UnaryOp op, class T>
 SPN_ALWAYS_INLINE T unary_value(T x) {
   if constexpr (op == UnaryOp::neg)

@@ -31,6 +31,48 @@ TEST_F(CudaElementwise, UnaryValuesAndGradients) {
       }
 }
 
+// Every bf16 there is, in the order of its bits, padded so that both loops of the kernel have some.
+Tensor every_bf16() {
+  std::vector<double> all;
+  for (std::uint32_t bits = 0; bits < 65536; ++bits) {
+    bf16 v;
+    v.bits = static_cast<std::uint16_t>(bits);
+    all.push_back(static_cast<float>(v));
+  }
+  all.push_back(1);
+  return Tensor::from(all, {65537}).to(DType::bf16);
+}
+
+// GELU in bf16 has formulas of its own on a GPU: no further from the exact value than rounding to bf16 takes it, 2^-8
+// of it, and a hundredth of that. Its gradient likewise, but by 1e-5 around its root. Below −6 both are as good as 0.
+TEST_F(CudaElementwise, GeluInBf16IsExactButForRounding) {
+  const Tensor x = every_bf16(), one = Tensor::from(std::vector<double>(65537, 1.0), {65537}).to(DType::bf16);
+  const Tensor on = x.to(test::kGpu), dy = one.to(test::kGpu), y = poisoned({{65537}, DType::bf16}, test::kGpu),
+               dx = poisoned({{65537}, DType::bf16}, test::kGpu);
+  run<&Table::unary_fwd>({UnaryOp::gelu, on, y});
+  run<&Table::unary_bwd>({UnaryOp::gelu, on, y, dy, dx});
+  const auto at = x.to(DType::f64).to_vector<double>(), value = y.to(Device{}).to(DType::f64).to_vector<double>(),
+             slope = dx.to(Device{}).to(DType::f64).to_vector<double>();
+  const double rounding = 1.01 / 256, smallest = 0x1p-126;  // below it numbers may be 0
+  for (std::size_t i = 0; i < at.size(); ++i) {
+    const long double v = at[i], below = std::erfc(-v / std::sqrt(2.0L)) / 2;
+    if (std::isnan(at[i])) {
+      EXPECT_TRUE(std::isnan(value[i]) && std::isnan(slope[i]));
+    } else if (v >= 6) {  // also infinity
+      EXPECT_EQ(value[i], at[i]);
+      EXPECT_EQ(slope[i], 1);
+    } else if (v < -6) {
+      EXPECT_LE(std::abs(value[i]), 6e-9) << at[i];
+      EXPECT_LE(std::abs(slope[i]), 4e-8) << at[i];
+    } else {
+      const double exact = static_cast<double>(v * below),
+                   gradient = static_cast<double>(below + v * std::exp(-v * v / 2) / std::sqrt(2 * std::acos(-1.0L)));
+      EXPECT_LE(std::abs(value[i] - exact), rounding * std::abs(exact) + smallest) << at[i];
+      EXPECT_LE(std::abs(slope[i] - gradient), rounding * std::abs(gradient) + (v > -1 ? 1e-5 : 0)) << at[i];
+    }
+  }
+}
+
 TEST_F(CudaElementwise, BinaryBroadcastsAndStrides) {
   for (const DType dtype : test::kFloats)
     for (const BinaryOp op : kBinary) {

@@ -50,9 +50,17 @@ TEST_F(AttentionPath, LongHeadsOfWholePacks) {
   }
 }
 
+TEST_F(AttentionPath, ShortHeadsOfWholePacks) {
+  for (const std::int64_t width : {8, 16, 40, 64}) {
+    EXPECT_TRUE(takes_tensor_cores({.tq = 8, .tk = 8, .width = width}));
+    EXPECT_TRUE(takes_tensor_cores({.tq = 3, .tk = 5, .width = width, .dropout = 0.3}));
+  }
+  EXPECT_FALSE(takes_tensor_cores({.tq = 8, .tk = 8, .width = 36}));
+  EXPECT_FALSE(takes_tensor_cores({.tq = 8, .tk = 8, .width = 32, .dtype = DType::f32}));
+}
+
 TEST_F(AttentionPath, AllOthersAreComputedElsewhere) {
   for (const std::int64_t width : {32, 64}) {
-    EXPECT_FALSE(takes_tensor_cores({.tq = 8, .tk = 8, .width = width}));
     EXPECT_FALSE(takes_tensor_cores({.width = width, .dropout = 0.3}));
     EXPECT_FALSE(takes_tensor_cores({.width = width, .apart = 4}));  // heads begin at 8 bytes
     EXPECT_FALSE(takes_tensor_cores({.width = width, .dtype = DType::f32}));

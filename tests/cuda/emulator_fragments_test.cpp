@@ -107,14 +107,6 @@ TEST(EmulatedFragments, AResultIsRoundedToAFactor) {
     }
 }
 
-TEST(EmulatedFragments, PowersOfTwo) {
-  EXPECT_EQ(power_of_two(3), 8.0F);
-  EXPECT_EQ(power_of_two(-126), 0x1p-126F);
-  EXPECT_EQ(power_of_two(-127), 0.0F);
-  EXPECT_EQ(power_of_two(-INFINITY), 0.0F);
-  EXPECT_TRUE(std::isnan(power_of_two(NAN)));
-}
-
 // Copies row `from` beside the work, and reads its first value before and after it has waited for all but `kept`.
 template <int kept>
 void copy_a_row(const bf16* from, float* out) {

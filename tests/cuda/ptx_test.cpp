@@ -59,6 +59,8 @@ TEST(PtxScalar, Bits) {
   EXPECT_EQ(once<u32>("bfi.b32", 0xffU, 0U, 4U, 4U), 0xf0U);
   EXPECT_EQ(once<u64>("bfi.b64", u64{5}, ~u64{0}, 0U, 32U), 0xffffffff00000005U);
   EXPECT_EQ(once<u32>("bfi.b32", 0xffU, 7U, 40U, 4U), 7U);
+  EXPECT_EQ(once<u32>("prmt.b32", 0x83828180U, 0x07060504U, 0x1054U), 0x81800504U);
+  EXPECT_EQ(once<u32>("prmt.b32", 0x83828180U, 0x07060504U, 0xd058U), 0x008005ffU);
 }
 
 TEST(PtxScalar, CarriesGoFromOneInstructionToTheNext) {

@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/device/attention.h"
 #include "kernels/cuda/device/fragments.h"
+#include "kernels/math/fast.h"
 
 namespace spn::kernels::cuda {
 
@@ -32,9 +33,9 @@ __device__ inline float larger(float a, float b) { return fmaxf(a, b); }  // of 
 // Begins the copy of keys j0 … j0 + 63 of one side, zeros beyond the last: a weight of 0 times what lies there is 0.
 template <int width>
 __device__ inline void begin_tile(SharedPlace to, const bf16* from, std::int64_t stride, int j0, int tk) {
-  constexpr int kPacks = width / 8;
-  for (int i = static_cast<int>(threadIdx.x); i < kFragmentKeys * kPacks; i += static_cast<int>(blockDim.x)) {
-    const int r = i / kPacks, c = i % kPacks * 8;
+  constexpr unsigned kPacks = width / 8;
+  for (unsigned i = threadIdx.x; i < kFragmentKeys * kPacks; i += blockDim.x) {
+    const int r = static_cast<int>(i / kPacks), c = static_cast<int>(i % kPacks * 8);
     const bool there = j0 + r < tk;
     copy_async(to + (r * kFragmentRow<width> + c), from + (there ? (j0 + r) * stride : 0) + c, there);
   }
@@ -47,20 +48,19 @@ __global__ void __launch_bounds__(kFragmentWarps* kWarp, 2) attention_fragments(
   constexpr int kDepths = width / 16, kKeyTiles = kFragmentKeys / 8, kColumnTiles = width / 8,
                 kRow = kFragmentRow<width>;
   constexpr float kNone = -std::numeric_limits<float>::infinity();
-  constexpr float kLog2e = 1.44269504088896341F;
   constexpr int kSide = kFragmentKeys * kRow, kStage = 2 * kSide;  // elements of shared memory
   SPN_DYNAMIC_SHARED(bf16, shared);
   const SharedPlace place = place_of(shared);
 
   const AttentionSizes& z = a.z;
-  const int rows = static_cast<int>(blockDim.x) / kWarp * kFragmentRows;
-  const unsigned blocks = static_cast<unsigned>((z.tq + rows - 1) / rows), item = blockIdx.x / blocks;
+  const int queries = static_cast<int>(z.tq), keys = static_cast<int>(z.tk);
+  const unsigned rows = blockDim.x / kWarp * kFragmentRows;
+  const unsigned blocks = (static_cast<unsigned>(queries) + rows - 1) / rows, item = blockIdx.x / blocks;
   const unsigned b = item / static_cast<unsigned>(z.heads), h = item % static_cast<unsigned>(z.heads);
-  const int i0 = static_cast<int>(blockIdx.x % blocks) * rows + static_cast<int>(threadIdx.x) / kWarp * kFragmentRows;
-  const int queries = static_cast<int>(z.tq);
+  const int i0 = static_cast<int>(blockIdx.x % blocks * rows + threadIdx.x / kWarp * kFragmentRows);
   const bf16 *k = a.k.of(b, h), *v = a.v.of(b, h);
 
-  const int keys = static_cast<int>(z.tk), tiles = (keys + kFragmentKeys - 1) / kFragmentKeys;
+  const int tiles = (keys + kFragmentKeys - 1) / kFragmentKeys;
   const auto begin = [&](int tile) {
     const SharedPlace stage = place + tile % kFragmentStages * kStage;
     begin_tile<width>(stage, k, a.k.row, tile * kFragmentKeys, keys);
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(kFragmentWarps* kWarp, 2) attention_fragments(
   }
   FragmentC o[kColumnTiles] = {};
   float most[2] = {kNone, kNone}, sum[2] = {0, 0};  // of the rows' q·k so far; sum: of weights, this lane's part
-  const float scale = a.scale * kLog2e;             // of powers of two
+  const float scale = a.scale * static_cast<float>(kLog2e);  // of powers of two
 
   const SharedPlace key_place = place_in_columns(shared, kRow), value_place = place_in_rows(shared, kRow) + kSide;
   for (int tile = 0; tile < tiles; ++tile) {
@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(kFragmentWarps* kWarp, 2) attention_fragments(
       for (int n = 0; n < kKeyTiles; ++n) top = larger(top, larger(s[n].v[2 * half], s[n].v[2 * half + 1]));
       top = larger(top, __shfl_xor_sync(kAllLanes, top, 1));  // of the four lanes that share the row
       top = larger(top, __shfl_xor_sync(kAllLanes, top, 2));
-      const float fade = power_of_two((most[half] - top) * scale), shift = top * scale;
+      const float fade = brief_exp2((most[half] - top) * scale), shift = top * scale;
       most[half] = top;
       sum[half] *= fade;
 #pragma unroll
@@ -135,7 +135,7 @@ __global__ void __launch_bounds__(kFragmentWarps* kWarp, 2) attention_fragments(
 #pragma unroll
         for (int i = 2 * half; i < 2 * half + 2; ++i) {
           float& weight = s[n].v[i];
-          weight = power_of_two(weight * scale - shift);  // of a NaN, which larger() has left out: NaN
+          weight = brief_exp2(weight * scale - shift);  // of a NaN, which larger() has left out: NaN
           sum[half] += weight;
         }
     }

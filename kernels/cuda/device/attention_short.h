@@ -1,6 +1,7 @@
-// Attention of at most 8 queries and 8 keys of width up to 64, a warp a head: this model's own. Lane (r, c) = (lane /
-// 8, lane % 8) holds 8 columns of rows r and r + 4, and after the sums over columns the logits of those rows with key
-// c. Rows that all lanes need go through shared memory: lanes of one c read one address.
+// Attention of at most 8 queries and 8 keys of width up to 64, a warp a head, in any type: what is not bf16 in whole
+// packs (attention_short_fragments.h). Lane (r, c) = (lane / 8, lane % 8) holds 8 columns of rows r and r + 4, and
+// after the sums over columns the logits of those rows with key c. Rows that all lanes need go through shared memory:
+// lanes of one c read one address.
 #pragma once
 
 #include <limits>
@@ -19,43 +20,63 @@ struct ShortRow {
   static constexpr int kPack = Pack<T>::n, kPacks = kShortColumns / kPack;
   Pack<T> v[kPacks];
   __device__ static int column(int p, int c) { return (p * 8 + c) * kPack; }
-  __device__ void read(const T* row, int width, bool packs, int c) {
+  // packs: AttentionSizes::packs.
+  template <bool packs>
+  __device__ void read(const T* row, int width, int c) {
+#pragma unroll
     for (int p = 0; p < kPacks; ++p) {
       const int first = column(p, c);
       v[p] = {};
-      if (packs && first < width) v[p] = load_pack(row + first);
-      if (!packs)
+      if constexpr (packs) {
+        if (first < width) v[p] = load_pack(row + first);
+      } else {
+#pragma unroll
         for (int k = 0; k < kPack; ++k)
           if (first + k < width) v[p].v[k] = row[first + k];
+      }
     }
   }
-  __device__ void write(T* row, int width, bool packs, int c) const {
+  template <bool packs>
+  __device__ void write(T* row, int width, int c) const {
+#pragma unroll
     for (int p = 0; p < kPacks; ++p) {
       const int first = column(p, c);
-      if (packs && first < width) store_pack(row + first, v[p]);
-      if (!packs)
+      if constexpr (packs) {
+        if (first < width) store_whole(row + first, v[p]);
+      } else {
+#pragma unroll
         for (int k = 0; k < kPack; ++k)
           if (first + k < width) row[first + k] = v[p].v[k];
+      }
     }
   }
   __device__ compute_t<T> get(int i) const { return load(v[i / kPack].v[i % kPack]); }
   __device__ void set(int i, compute_t<T> x) { v[i / kPack].v[i % kPack] = convert<T>(x); }
 };
 
-// Rows r and r + 4 of a head from memory, zeros beyond; and into the warp's shared rows.
-template <class T>
-__device__ inline void read_head(ShortRow<T> (&own)[2], T* shared, const T* head, std::int64_t stride,
-                                 std::int64_t rows, const AttentionSizes& z, int r, int c) {
+// Rows r and r + 4 of a head from memory, zeros beyond.
+template <bool packs, class T>
+__device__ inline void read_head(ShortRow<T> (&own)[2], const T* head, std::int64_t stride, std::int64_t rows,
+                                 const AttentionSizes& z, int r, int c) {
+#pragma unroll
   for (int m = 0; m < 2; ++m) {
     own[m] = {};
-    if (r + 4 * m < rows) own[m].read(head + (r + 4 * m) * stride, z.width, z.packs, c);
-    if (shared != nullptr) own[m].write(shared + (r + 4 * m) * kShortWidth, kShortWidth, true, c);
+    if (r + 4 * m < rows) own[m].template read<packs>(head + (r + 4 * m) * stride, z.width, c);
   }
+}
+// They to the warp's shared rows; any of these.
+template <class T>
+__device__ inline void share_head(const ShortRow<T> (&own)[2], T* shared, int r, int c) {
+#pragma unroll
+  for (int m = 0; m < 2; ++m)
+#pragma unroll
+    for (int p = 0; p < ShortRow<T>::kPacks; ++p)
+      store_pack(shared + (r + 4 * m) * kShortWidth + ShortRow<T>::column(p, c), own[m].v[p]);
 }
 template <class T>
 __device__ inline ShortRow<T> shared_row(const T* shared, int row, int c) {
   ShortRow<T> v;
-  v.read(shared + row * kShortWidth, kShortWidth, true, c);
+  v.template read<true>(shared + row * kShortWidth, kShortWidth, c);
   return v;
 }
 
@@ -113,30 +134,32 @@ __device__ inline void short_weighted(const C (&weights)[2], const T* shared, in
   for (int m = 0; m < 2; ++m)
     for (int i = 0; i < kShortColumns; ++i) out[m].set(i, sum[m][i]);
 }
-template <class T>
+template <bool packs, class T>
 __device__ inline void write_head(const ShortRow<T> (&own)[2], T* head, std::int64_t stride, std::int64_t rows,
                                   const AttentionSizes& z, int r, int c) {
   for (int m = 0; m < 2; ++m)
-    if (r + 4 * m < rows) own[m].write(head + (r + 4 * m) * stride, z.width, z.packs, c);
+    if (r + 4 * m < rows) own[m].template write<packs>(head + (r + 4 * m) * stride, z.width, c);
 }
 
-template <class T>
+template <class T, bool packed>
 __global__ void __launch_bounds__(kShortWarps<T>* kWarp) attention_short(AttentionForward<T> a) {
   using C = compute_t<T>;
   constexpr int kHead = kShortRows * kShortWidth;
-  SPN_SHARED(Pack<T>, packs, kShortWarps<T> * 2 * kHead / Pack<T>::n);
+  SPN_SHARED(Pack<T>, shared, kShortWarps<T> * 2 * kHead / Pack<T>::n);
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const int r = lane / 8, c = lane % 8;
-  T* const k = reinterpret_cast<T*>(packs) + warp * 2 * kHead;
+  T* const k = reinterpret_cast<T*>(shared) + warp * 2 * kHead;
   T* const v = k + kHead;
   const AttentionSizes& z = a.z;
-  const std::int64_t item = static_cast<std::int64_t>(blockIdx.x) * kShortWarps<T> + warp;
-  if (item >= z.batch * z.heads) return;
-  const std::int64_t b = item / z.heads, h = item % z.heads;
-  ShortRow<T> q[2], own[2];
-  read_head<T>(q, nullptr, a.q.of(b, h), a.q.row, z.tq, z, r, c);
-  read_head<T>(own, k, a.k.of(b, h), a.k.row, z.tk, z, r, c);
-  read_head<T>(own, v, a.v.of(b, h), a.v.row, z.tk, z, r, c);
+  const unsigned item = blockIdx.x * kShortWarps<T> + warp, heads = static_cast<unsigned>(z.heads);
+  if (item >= static_cast<unsigned>(z.batch) * heads) return;
+  const unsigned b = item / heads, h = item % heads;
+  ShortRow<T> q[2], own[2], own_v[2];
+  read_head<packed>(q, a.q.of(b, h), a.q.row, z.tq, z, r, c);
+  read_head<packed>(own, a.k.of(b, h), a.k.row, z.tk, z, r, c);
+  read_head<packed>(own_v, a.v.of(b, h), a.v.row, z.tk, z, r, c);
+  share_head(own, k, r, c);
+  share_head(own_v, v, r, c);
   __syncwarp();
   C p[2];
   short_dots(q, k, c, p);
@@ -154,27 +177,31 @@ __global__ void __launch_bounds__(kShortWarps<T>* kWarp) attention_short(Attenti
     if (i < z.tq && c == 0) a.lse[item * z.tq + i] = top + std::log(sum);
   }
   short_weighted<false>(p, v, r, c, own);
-  write_head(own, a.o.of(b, h), a.o.row, z.tq, z, r, c);
+  write_head<packed>(own, a.o.of(b, h), a.o.row, z.tq, z, r, c);
 }
 
-template <class T>
+template <class T, bool packed>
 __global__ void __launch_bounds__(kShortWarps<T>* kWarp) attention_short_bwd(AttentionBackward<T> a) {
   using C = compute_t<T>;
   constexpr int kHead = kShortRows * kShortWidth;
-  SPN_SHARED(Pack<T>, packs, kShortWarps<T> * 4 * kHead / Pack<T>::n);
+  SPN_SHARED(Pack<T>, shared, kShortWarps<T> * 4 * kHead / Pack<T>::n);
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const int r = lane / 8, c = lane % 8;
-  T* const q = reinterpret_cast<T*>(packs) + warp * 4 * kHead;
+  T* const q = reinterpret_cast<T*>(shared) + warp * 4 * kHead;
   T *const k = q + kHead, *const v = k + kHead, *const d_o = v + kHead;
   const AttentionSizes& z = a.z;
-  const std::int64_t item = static_cast<std::int64_t>(blockIdx.x) * kShortWarps<T> + warp;
-  if (item >= z.batch * z.heads) return;
-  const std::int64_t b = item / z.heads, h = item % z.heads;
-  ShortRow<T> own_q[2], own_do[2], own[2];
-  read_head<T>(own_q, q, a.q.of(b, h), a.q.row, z.tq, z, r, c);
-  read_head<T>(own_do, d_o, a.d_o.of(b, h), a.d_o.row, z.tq, z, r, c);
-  read_head<T>(own, k, a.k.of(b, h), a.k.row, z.tk, z, r, c);
-  read_head<T>(own, v, a.v.of(b, h), a.v.row, z.tk, z, r, c);
+  const unsigned item = blockIdx.x * kShortWarps<T> + warp, heads = static_cast<unsigned>(z.heads);
+  if (item >= static_cast<unsigned>(z.batch) * heads) return;
+  const unsigned b = item / heads, h = item % heads;
+  ShortRow<T> own_q[2], own_do[2], own[2], own_v[2];
+  read_head<packed>(own_q, a.q.of(b, h), a.q.row, z.tq, z, r, c);
+  read_head<packed>(own_do, a.d_o.of(b, h), a.d_o.row, z.tq, z, r, c);
+  read_head<packed>(own, a.k.of(b, h), a.k.row, z.tk, z, r, c);
+  read_head<packed>(own_v, a.v.of(b, h), a.v.row, z.tk, z, r, c);
+  share_head(own_q, q, r, c);
+  share_head(own_do, d_o, r, c);
+  share_head(own, k, r, c);
+  share_head(own_v, v, r, c);
   __syncwarp();
   C p[2], ds[2];
   short_dots(own_q, k, c, p);
@@ -190,15 +217,15 @@ __global__ void __launch_bounds__(kShortWarps<T>* kWarp) attention_short_bwd(Att
   }
   if (a.dq.p != nullptr) {
     short_weighted<false>(ds, k, r, c, own);
-    write_head(own, a.dq.of(b, h), a.dq.row, z.tq, z, r, c);
+    write_head<packed>(own, a.dq.of(b, h), a.dq.row, z.tq, z, r, c);
   }
   if (a.dk.p != nullptr) {
     short_weighted<true>(ds, q, r, c, own);
-    write_head(own, a.dk.of(b, h), a.dk.row, z.tk, z, r, c);
+    write_head<packed>(own, a.dk.of(b, h), a.dk.row, z.tk, z, r, c);
   }
   if (a.dv.p != nullptr) {
     short_weighted<true>(p, d_o, r, c, own);
-    write_head(own, a.dv.of(b, h), a.dv.row, z.tk, z, r, c);
+    write_head<packed>(own, a.dv.of(b, h), a.dv.row, z.tk, z, r, c);
   }
 }
 

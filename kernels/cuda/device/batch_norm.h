@@ -8,7 +8,7 @@ namespace spn::kernels::cuda {
 
 inline constexpr int kRowsAhead = 4;  // rows whose loads a thread has in flight
 
-// Σx and Σx² a channel.
+// Σx and Σx² a channel, from the last row on.
 template <class T, int V>
 __global__ void batch_norm_sums(double* partial, const T* x, Columns w) {
   const ColumnPlace<V> at(w);
@@ -18,7 +18,8 @@ __global__ void batch_norm_sums(double* partial, const T* x, Columns w) {
       Lane<T, V> in[kRowsAhead] = {};
 #pragma unroll
       for (int u = 0; u < kRowsAhead; ++u)
-        if (r + u * at.step < at.rows) in[u] = *reinterpret_cast<const Lane<T, V>*>(x + at.offset(r + u * at.step));
+        if (r + u * at.step < at.rows)
+          in[u] = *reinterpret_cast<const Lane<T, V>*>(x + at.offset_from_end(r + u * at.step));
 #pragma unroll
       for (int u = 0; u < kRowsAhead; ++u)
         for (int k = 0; k < V; ++k) {
@@ -160,8 +161,8 @@ struct BatchNormSaved {
   __device__ ChannelAffine<A> affine(std::int64_t c) const { return {mean[c], rstd[c], w[c], b[c]}; }
 };
 
-// g = dy where the output is positive (relu; the sign is y's, or that of the recomputed output where y is null); Σg and
-// Σ g·x a channel. g may be dy's memory, or null.
+// From the last row on: g = dy where the output is positive (relu; the sign is y's, or that of the recomputed output
+// where y is null); Σg and Σ g·x a channel. g may be dy's memory, or null.
 template <class T, int V>
 __global__ void __launch_bounds__(kColumnThreads, 2)
     batch_norm_bwd_sums(double* partial, T* g, const T* x, const T* y, const T* dy, BatchNormSaved<compute_t<T>> c,
@@ -184,9 +185,9 @@ __global__ void __launch_bounds__(kColumnThreads, 2)
 #pragma unroll
       for (int u = 0; u < kAhead; ++u)
         if (r + u * at.step < at.rows) {
-          in[u] = *reinterpret_cast<const Lane<T, V>*>(x + at.offset(r + u * at.step));
-          grad[u] = *reinterpret_cast<const Lane<T, V>*>(dy + at.offset(r + u * at.step));
-          if (relu && !from_x) out[u] = *reinterpret_cast<const Lane<T, V>*>(y + at.offset(r + u * at.step));
+          in[u] = *reinterpret_cast<const Lane<T, V>*>(x + at.offset_from_end(r + u * at.step));
+          grad[u] = *reinterpret_cast<const Lane<T, V>*>(dy + at.offset_from_end(r + u * at.step));
+          if (relu && !from_x) out[u] = *reinterpret_cast<const Lane<T, V>*>(y + at.offset_from_end(r + u * at.step));
         }
 #pragma unroll
       for (int u = 0; u < kAhead; ++u)
@@ -199,7 +200,7 @@ __global__ void __launch_bounds__(kColumnThreads, 2)
             q[k] += static_cast<double>(d) * static_cast<double>(v);
             grad[u].v[k] = convert<T>(d);
           }
-          if (g != nullptr) store_lane(g + at.offset(r + u * at.step), grad[u]);
+          if (g != nullptr) store_lane(g + at.offset_from_end(r + u * at.step), grad[u]);
         }
     }
   }

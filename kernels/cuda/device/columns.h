@@ -31,6 +31,9 @@ struct ColumnPlace {
   }
   __device__ std::int64_t channel() const { return block_channel + lane * V; }
   __device__ std::int64_t offset(std::int64_t row) const { return row * channels + channel(); }
+  // Of the row that many before the last. Who reads what the kernel before has just written begins where that ended:
+  // the L2 cache still holds it. Who comes next finds the first rows there.
+  __device__ std::int64_t offset_from_end(std::int64_t row) const { return offset(rows - 1 - row); }
 };
 
 // Sums of V channels' two quantities over the rows of a block, into partial [blocks, 2, channels]. All threads call it.

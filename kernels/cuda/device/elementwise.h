@@ -71,14 +71,28 @@ __global__ void map_packs(T* y, Inputs<T, N> x, Strided<N + 1> s, F f) {
   }
 }
 
-template <UnaryOp op, class C>
+// T: of the arrays. GELU in bf16 would wait for its arithmetic rather than for memory if it were as exact as in float.
+template <UnaryOp op, class T>
 struct UnaryValue {
-  __device__ C operator()(const C (&e)[1]) const { return unary_value<op>(e[0]); }
+  static constexpr bool kBrief = op == UnaryOp::gelu && std::is_same_v<T, bf16>;
+  using C = compute_t<T>;
+  __device__ C operator()(const C (&e)[1]) const {
+    if constexpr (kBrief)
+      return brief_gelu(e[0]);
+    else
+      return unary_value<op>(e[0]);
+  }
 };
 // x, y, dy
-template <UnaryOp op, class C>
+template <UnaryOp op, class T>
 struct UnaryGradient {
-  __device__ C operator()(const C (&e)[3]) const { return unary_derivative<op>(e[0], e[1]) * e[2]; }
+  using C = compute_t<T>;
+  __device__ C operator()(const C (&e)[3]) const {
+    if constexpr (UnaryValue<op, T>::kBrief)
+      return brief_gelu_derivative(e[0]) * e[2];
+    else
+      return unary_derivative<op>(e[0], e[1]) * e[2];
+  }
 };
 template <BinaryOp op, class C>
 struct BinaryValue {

@@ -17,7 +17,8 @@ struct FragmentB {
 struct FragmentC {
   float v[4];
 };
-__device__ inline int lane_of_warp() { return static_cast<int>(threadIdx.x) % kWarp; }
+// Unsigned: of a signed remainder nvcc keeps the sign in a register, which made attention_fragments<64> spill.
+__device__ inline int lane_of_warp() { return static_cast<int>(threadIdx.x % kWarp); }
 __device__ inline int fragment_row(int i) { return lane_of_warp() / 4 + i / 2 * 8; }
 __device__ inline int fragment_column(int i) { return lane_of_warp() % 4 * 2 + i % 2; }
 

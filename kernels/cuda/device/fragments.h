@@ -16,13 +16,6 @@ __device__ inline void multiply_add(FragmentC& c, const FragmentA& a, const Frag
       : "r"(a.r[0]), "r"(a.r[1]), "r"(a.r[2]), "r"(a.r[3]), "r"(b.r[0]), "r"(b.r[1]));
 }
 
-// 2^v, to 2 units in the last place; 0 below 2^-126.
-__device__ inline float power_of_two(float v) {
-  float r;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
-  return r;
-}
-
 // Two floats, rounded, in one register; low lies first in memory.
 __device__ inline unsigned pack_pair(float low, float high) {
   unsigned r;

@@ -51,11 +51,6 @@ inline unsigned pack_pair(float low, float high) {
   return static_cast<unsigned>(bf16(low).bits) | static_cast<unsigned>(bf16(high).bits) << 16;
 }
 
-inline float power_of_two(float v) {
-  const float r = std::exp2(v);
-  return r < 0x1p-126F ? 0.0F : r;
-}
-
 struct SharedPlace {
   const bf16* at;
   SharedPlace operator+(int elements) const { return {at + elements}; }

@@ -162,6 +162,7 @@ Operation scalar_operation(const Opcode& op) {
     return choose<s16, s32, s64, float, double>(type, []<class T>() -> Operation { return unary<T, Absolute>; });
   if (base == "shl") return choose_integer(type, []<class T>() -> Operation { return shift_left<T>; });
   if (base == "shr") return choose_integer(type, []<class T>() -> Operation { return shift_right<T>; });
+  if (base == "prmt") return op.type() == "b32" ? ternary<u32, PermuteBytes> : nullptr;
   if (base == "selp") return choose_any(type, []<class T>() -> Operation { return select<T>; });
   if (base == "copysign") return choose_float(type, []<class T>() -> Operation { return binary<T, CopySign>; });
   if (base == "popc" || base == "clz" || base == "bfi") return of_bits(op);

@@ -127,6 +127,18 @@ struct Not {
 struct Same {
   auto operator()(auto a) const { return a; }
 };
+// Byte n of the result: the one of b:a that digit n of c names, or with its top bit that one's sign alone.
+struct PermuteBytes {
+  u32 operator()(u32 a, u32 b, u32 c) const {
+    const u64 bytes = u64{b} << 32 | a;
+    u32 r = 0;
+    for (int n = 0; n < 4; ++n) {
+      const u32 digit = c >> 4 * n, byte = static_cast<u32>(bytes >> 8 * (digit & 7)) & 0xff;
+      r |= ((digit & 8) == 0 ? byte : (byte & 0x80) != 0 ? 0xff : 0) << 8 * n;
+    }
+    return r;
+  }
+};
 struct Negative {
   template <class T>
   auto operator()(T a) const {
