@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <set>
 
 #include "data/pack/pack_lock.h"
 #include "engine/core/file.h"
+#include "engine/core/json.h"
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
 #include "engine/train/loop.h"
@@ -114,6 +116,15 @@ bool is_own(const std::string& start, const std::string& output) {
   fs::path folder = fs::weakly_canonical(start, none);
   if (!folder.has_filename()) folder = folder.parent_path();
   return folder.parent_path() == own;
+}
+
+// RUN_DIR holds what came of this very checkpoint: the same command once more, as a scheduler gives it.
+bool began_from(const std::string& run_dir, const std::string& start) {
+  std::ifstream events(run_dir + "/events.jsonl");
+  std::string first;
+  std::getline(events, first);
+  const auto event = try_json(first);
+  return event.is_object() && event.value("event", "") == "resumed" && event.value("checkpoint", "") == start;
 }
 
 std::string host_name() {
@@ -242,7 +253,7 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
   dist::together(world, "run log", [&] {
     // auto over a run that was killed before its first checkpoint starts that run again; another run's checkpoint
     // begins one of its own
-    const bool goes_on = start.empty() ? o.resume == "auto" : is_own(start, o.output);
+    const bool goes_on = start.empty() ? o.resume == "auto" : is_own(start, o.output) || began_from(o.output, start);
     run_log = std::make_unique<train::RunLog>(o.output, world.rank() == 0, goes_on ? first_step : -1, o.steps);
     run_log->write_config(options.resolved());
     if (world.rank() == 0) {

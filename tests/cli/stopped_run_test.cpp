@@ -187,6 +187,9 @@ TEST(StoppedRun, WhatCannotGoOnLeavesTheRunAsItWas) {
   expect(run_binary(args_of(run, "--steps 8" + of_other)), 2, {"holds a run already"});
   expect(run_binary(args_of(folder / "new", "--steps 2" + of_other)), 2, {"--steps: expected more than 2"});
   EXPECT_FALSE(fs::exists(folder / "new"));
+  for (int again = 0; again < 2; ++again)  // as a scheduler does, into what the first left
+    expect(run_binary(args_of(folder / "onward", "--steps 4" + of_other)), 0, {"resuming from"});
+  EXPECT_EQ(test::read_metrics(folder / "onward").size(), 2U);
   expect(run_binary(args_of(run, "--steps 8 --resume " + std::string(300, 'x'))), 3, {"no such folder"});
   EXPECT_EQ(files(), before);
 
