@@ -82,9 +82,10 @@ class CudaAttention : public test::Twin {
 
 TEST_F(CudaAttention, ShortSequences) {
   for (const DType t : test::kFloats)
-    for (const Case& c : {Case{3, 3, 8, 8, 64}, Case{1, 1, 1, 1, 1}, Case{2, 4, 8, 8, 32}, Case{3, 1, 5, 7, 24},
-                          Case{2, 2, 8, 3, 17}, Case{1, 5, 1, 8, 64}, Case{7, 1, 8, 8, 3}})
-      both(c, t, {});
+    for (const Case& c :
+         {Case{3, 3, 8, 8, 64}, Case{1, 1, 1, 1, 1}, Case{2, 4, 8, 8, 32}, Case{3, 1, 5, 7, 24}, Case{2, 2, 8, 3, 17},
+          Case{1, 5, 1, 8, 64}, Case{7, 1, 8, 8, 3}, Case{2, 9, 8, 8, 8}, Case{1, 2, 6, 8, 40}, Case{3, 3, 1, 2, 56}})
+      for (const bool heads_first : {false, true}) both(c, t, {}, {}, heads_first);
 }
 
 TEST_F(CudaAttention, TiledSequences) {
@@ -116,8 +117,9 @@ TEST_F(CudaAttention, TensorCores) {
 // Logits of some hundreds: the largest of a row decides, whichever tile it lies in; a NaN among the keys spoils its
 // head and no other.
 TEST_F(CudaAttention, TensorCoresWithLargeLogits) {
-  for (const std::int64_t width : {32, 64}) {
-    const std::int64_t tq = 20, tk = 150;
+  for (const Case& c : {Case{2, 1, 20, 150, 32}, Case{2, 1, 20, 150, 64}, Case{2, 1, 8, 7, 64}}) {
+    SCOPED_TRACE(c.str());
+    const std::int64_t tq = c.tq, tk = c.tk, width = c.width;
     const Tensor q = random({2, tq, width}, 1, DType::f32), k = random({2, tk, width}, 2, DType::f32);
     for (std::int64_t i = 0; i < q.numel(); ++i) q.data<float>()[i] *= 30;
     const Tensor v = random({2, tk, width}, 3, DType::bf16);
@@ -130,7 +132,7 @@ TEST_F(CudaAttention, TensorCoresWithLargeLogits) {
     };
     const Shape queries{2, tq, width};
     compare_all(run_with(k), {{queries, DType::bf16, 64 * tk}, {{2, 1, tq}, DType::f32, 64 * tk}});
-    k.data<float>()[(tk + 140) * width + 3] = std::numeric_limits<float>::quiet_NaN();
+    k.data<float>()[(tk + tk - 1) * width + 3] = std::numeric_limits<float>::quiet_NaN();
     const Tensor o = poisoned({queries, DType::bf16}, test::kGpu), lse = poisoned({{2, 1, tq}, DType::f32}, test::kGpu);
     run_with(k)([](const Tensor& t) { return t.to(test::kGpu); }, {o, lse});
     const Tensor got = o.to(Device{}).to(DType::f32);
@@ -150,14 +152,16 @@ TEST_F(CudaAttention, GradientsThatNobodyWants) {
     both(c, DType::f32, {}, {.dk = false});
     both(c, DType::f32, {}, {.dq = false, .dk = false});
     both(c, DType::bf16, {}, {.dv = false});
+    both(c, DType::bf16, {}, {.dk = false});
+    both(c, DType::bf16, {}, {.dq = false, .dv = false});
   }
 }
 
-// A packed qkv whose slices do not begin at 16 bytes.
+// A packed qkv whose slices do not begin at 16 bytes, and one whose slices do.
 TEST_F(CudaAttention, SlicesOfPackedRows) {
   for (const DType t : test::kFloats)
-    for (const std::int64_t tokens : {8, 19, 66}) {
-      const std::int64_t batch = 2, heads = 3, width = 6, e = heads * width;
+    for (const Case& c : {Case{2, 3, 8, 8, 6}, Case{2, 3, 8, 8, 16}, Case{2, 3, 19, 19, 6}, Case{2, 3, 66, 66, 6}}) {
+      const std::int64_t batch = c.batch, heads = c.heads, tokens = c.tq, width = c.width, e = heads * width;
       const Tensor qkv = random({batch, tokens, 3 * e}, 1, t), d_o = random({batch, tokens, e}, 2, t);
       const auto slice = [&](const Tensor& x, std::int64_t i) {
         return x.reshape({batch, tokens, 3, heads, width}).select(2, i).transpose(1, 2);

@@ -15,6 +15,8 @@ using test::random;
 struct Case {
   std::int64_t rows, cols, first_row, d;
   double scale = 10;
+  double spread = 1;  // rows of x and y in turn are that much shorter, as they are, that much longer
+  double offset = 0;  // of all their elements
 };
 
 // x, y and what the rules look at, on the host.
@@ -26,6 +28,7 @@ struct Batch {
     const double size = std::sqrt(3.0 / static_cast<double>(c.d));  // rows of about unit length
     x = random({c.rows, c.d}, 1, t, -size, size);
     y = random({c.cols, c.d}, 2, t, -size, size);
+    for (const Tensor& v : {x, y}) shift(v, c.spread, c.offset);
     scale = Tensor::full({1}, c.scale, t);
     std::vector<std::int32_t> slide, cluster;
     std::vector<float> xy;
@@ -42,6 +45,17 @@ struct Batch {
     row_slide = own(col_slide);
     row_cluster = own(col_cluster);
     row_xy = own(col_xy);
+  }
+
+  static void shift(const Tensor& rows, double spread, double offset) {
+    for (std::int64_t i = 0; i < rows.dim(0); ++i)
+      for (std::int64_t k = i * rows.dim(1); k < (i + 1) * rows.dim(1); ++k) {
+        const double by = std::pow(spread, static_cast<double>(i % 3 - 1));
+        if (rows.dtype() == DType::f64)
+          rows.data<double>()[k] = rows.data<double>()[k] * by + offset;
+        else
+          rows.data<float>()[k] = rows.data<float>()[k] * static_cast<float>(by) + static_cast<float>(offset);
+      }
   }
 };
 
@@ -183,6 +197,29 @@ TEST_F(CudaContrastive, GradientsThatNobodyWants) {
 // Statistics at CLIP's largest scale, where an unshifted exp would overflow.
 TEST_F(CudaContrastive, LargeLogits) {
   for (const DType t : {DType::f32, DType::f64}) both({40, 60, 10, 4, 300}, Negatives::all, t, t);
+}
+
+// Tiles of rows and columns whose largest logits are e^40 and more apart, where each direction has its own exp, with
+// positives and without.
+TEST_F(CudaContrastive, LogitsFarApart) {
+  for (const DType t : {DType::f32, DType::f64})
+    for (const Negatives kind : kRules) both({130, 600, 450, 6, 60, 4}, kind, t, t);
+}
+
+// Logits about 100: one exp serves both directions, but would overflow without a shift.
+TEST_F(CudaContrastive, LogitsFarFromZero) {
+  for (const DType t : {DType::f32, DType::f64})
+    for (const Negatives kind : kRules) both({64, 512, 300, 4, 0.7, 1, 6}, kind, t, t);
+}
+
+TEST_F(CudaContrastive, PanelsFromTheEnvironment) {
+  const cuda::PanelLimits usual, set = cuda::panel_limits_from("1024x8192");
+  EXPECT_EQ(cuda::panel_limits_from(nullptr).cols, usual.cols);
+  EXPECT_EQ(set.rows, 1024);
+  EXPECT_EQ(set.cols, 8192);
+  EXPECT_EQ(set.group, usual.group);
+  for (const char* wrong : {"", "1024", "x4096", "1024x", "1024x4096x2", "0x4096", "-1x-1", "65536x65536", "large"})
+    EXPECT_THROW(cuda::panel_limits_from(wrong), Error) << wrong;
 }
 
 TEST_F(CudaContrastive, RefusesPositivesBeyondTheColumns) {

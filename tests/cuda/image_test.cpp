@@ -38,6 +38,34 @@ TEST_F(CudaImage, PlainImagesOfAnySize) {
       check_embed(bytes(shape), dtype, {});
 }
 
+// All bytes in all channels, by the formula's own rounding; a size that is no multiple of a block or of a pack.
+TEST_F(CudaImage, PlainImagesHaveTheBitsOfTheCpu) {
+  std::vector<std::uint8_t> v;
+  for (int k = 0; k < 3 * 25 * 41; ++k) v.push_back(static_cast<std::uint8_t>(k / 3));
+  const Tensor x = Tensor::from(v, {1, 25, 41, 3});
+  for (const DType dtype : test::kFloats) {
+    const auto embedded = [&](Device device) {
+      const Tensor y = Tensor::empty({1, 3, 25, 41}, dtype, device).channels_last();
+      run<&Table::image_embed>({.x = x.to(device), .y = y, .augment = {}});
+      return y.to(Device{});
+    };
+    EXPECT_TRUE(test::close(embedded(test::kGpu), embedded(Device{}), {0, 0})) << name_of(dtype);
+  }
+}
+
+// In the emulator a block has more images than are drawn for at once, and draws for a third time.
+TEST_F(CudaImage, ManyImagesABlock) {
+  check_embed(bytes({1300, 2, 2, 3}), DType::bf16, {.dihedral = true, .stain_jitter = 0.1, .seed = 3, .step = 1});
+  check_embed(bytes({450, 3, 3, 3}), DType::f64, {.dihedral = true, .stain_jitter = 0.1, .seed = 3, .step = 1});
+}
+
+// A whole tile is loaded and stored in packs, one over the edge in bytes.
+TEST_F(CudaImage, WholeTilesAndTheirEdges) {
+  for (const DType dtype : test::kFloats)
+    for (const std::int64_t side : {64, 40})
+      check_embed(bytes({9, side, side, 3}), dtype, {.dihedral = true, .stain_jitter = 0.1, .seed = 5, .step = 2});
+}
+
 TEST_F(CudaImage, TurnsAndStainsOfEverySample) {
   for (const DType dtype : test::kFloats)
     for (const std::int64_t side : {1, 5, 32, 33, 48, 71})
