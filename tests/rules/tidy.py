@@ -94,7 +94,7 @@ def main():
     build, tidy, analyze = pathlib.Path(sys.argv[1]).resolve(), program(), "--analyze" in sys.argv
     version = subprocess.run([tidy, "--version"], text=True, capture_output=True).stdout
     extra = version + (sources.ROOT / ".clang-tidy").read_text()
-    known, memory = headers.commands(build), build / "rules-tidy.json"
+    (known, _), memory = headers.commands(build), build / "rules-tidy.json"
     forget = analyze or "--all" in sys.argv
     passed = json.loads(memory.read_text()) if memory.exists() and not forget else {}
     now = {s: sources.checksum(s, extra + " ".join(known[s])) for s in sorted(known)}
