@@ -88,6 +88,63 @@ TEST_F(CudaAttention, ShortSequences) {
       for (const bool heads_first : {false, true}) both(c, t, {}, {}, heads_first);
 }
 
+// Elements of about 256 whose weighted sums nearly cancel: rows r and r + 4 of v and of d_o are opposite, and rows of q
+// and of k differ by a bit where gradients of logits sum to nearly 0. Short sequences on tensor cores take weights and
+// gradients of logits as two bf16 each, rounded and rest. Only here does the rest count: without it 2^-9 of each term
+// is lost, and 2^-14 of the sum of their sizes is allowed, beside the rounding of the result.
+TEST_F(CudaAttention, ShortWeightsHaveSixteenBits) {
+  const Shape shape{2, 3, 8, 64};
+  const double scale = 1.0 / 65536;  // logits below 0.3, their gradients about 1
+  const auto alike = [&](std::uint64_t stream, std::int64_t run_of_signs) {
+    const Tensor t = random(shape, stream);
+    for (std::int64_t i = 0; i < t.numel(); ++i) {
+      double& e = t.data<double>()[i];
+      e = (e < 0 ? 256 : 258) * (i / run_of_signs % 2 == 0 ? 1 : -1);
+    }
+    return t;
+  };
+  const auto opposite = [&](std::uint64_t stream) {
+    const Tensor t = random(shape, stream);
+    for (std::int64_t i = 0; i < t.numel(); ++i) {
+      double& e = t.data<double>()[i];
+      e = i / 64 % 8 < 4 ? (e < 0 ? -256 : 256) : -t.data<double>()[i - 4 * 64];
+    }
+    return t;
+  };
+  const Tensor q = alike(1, 1), k = alike(2, 2), v = opposite(3), d_o = opposite(4);  // q · k is small, too
+  const auto results = [&](Device device, DType t) {
+    const auto on = [&](const Tensor& host) { return host.to(t).to(device); };
+    const Tensor qs = on(q), ks = on(k), vs = on(v), ds = on(d_o);
+    const Tensor lse = poisoned({{2, 3, 8}, t == DType::f64 ? t : DType::f32}, device);
+    std::vector<Tensor> out;  // o, dq, dk, dv
+    for (int i = 0; i < 4; ++i) out.push_back(poisoned({shape, t}, device));
+    run<&Table::attention_fwd>({.q = qs, .k = ks, .v = vs, .o = out[0], .lse = lse, .scale = scale});
+    run<&Table::attention_bwd>({.q = qs,
+                                .k = ks,
+                                .v = vs,
+                                .o = out[0],
+                                .lse = lse,
+                                .d_o = ds,
+                                .dq = out[1],
+                                .dk = out[2],
+                                .dv = out[3],
+                                .scale = scale});
+    for (Tensor& each : out) each = each.to(Device{}).to(DType::f64);
+    return out;
+  };
+  // The sum of the terms' sizes: eight weights sum to 1, eight gradients of logits to about 6.
+  constexpr double kSizes[] = {256, 6 * 256, 6 * 256, 256};
+  const std::vector<Tensor> want = results(Device{}, DType::f64);
+  for (int order = 0; order < test::device_orders(); ++order) {
+    test::use_order(order);
+    const std::vector<Tensor> got = results(test::kGpu, DType::bf16);
+    for (std::size_t i = 0; i < got.size(); ++i)
+      EXPECT_TRUE(test::close(got[i], want[i], {std::ldexp(1, -9), std::ldexp(kSizes[i], -14)}))
+          << "output " << i << ", order " << order;
+  }
+  test::use_order(0);
+}
+
 TEST_F(CudaAttention, TiledSequences) {
   for (const DType t : test::kFloats)
     for (const Case& c : {Case{1, 2, 197, 197, 64}, Case{2, 2, 17, 17, 16}, Case{1, 1, 9, 8, 64}, Case{1, 1, 8, 33, 7},

@@ -15,8 +15,8 @@ using test::random;
 struct Case {
   std::int64_t rows, cols, first_row, d;
   double scale = 10;
-  double spread = 1;  // rows of x and y in turn are that much shorter, as they are, that much longer
-  double offset = 0;  // of all their elements
+  double offset = 0;                  // of all elements
+  double x_spread = 1, y_spread = 1;  // rows in turn are then that much shorter, as they are, that much longer
 };
 
 // x, y and what the rules look at, on the host.
@@ -28,7 +28,8 @@ struct Batch {
     const double size = std::sqrt(3.0 / static_cast<double>(c.d));  // rows of about unit length
     x = random({c.rows, c.d}, 1, t, -size, size);
     y = random({c.cols, c.d}, 2, t, -size, size);
-    for (const Tensor& v : {x, y}) shift(v, c.spread, c.offset);
+    shift(x, c.offset, c.x_spread);
+    shift(y, c.offset, c.y_spread);
     scale = Tensor::full({1}, c.scale, t);
     std::vector<std::int32_t> slide, cluster;
     std::vector<float> xy;
@@ -47,14 +48,14 @@ struct Batch {
     row_xy = own(col_xy);
   }
 
-  static void shift(const Tensor& rows, double spread, double offset) {
+  static void shift(const Tensor& rows, double offset, double spread) {
     for (std::int64_t i = 0; i < rows.dim(0); ++i)
       for (std::int64_t k = i * rows.dim(1); k < (i + 1) * rows.dim(1); ++k) {
         const double by = std::pow(spread, static_cast<double>(i % 3 - 1));
         if (rows.dtype() == DType::f64)
-          rows.data<double>()[k] = rows.data<double>()[k] * by + offset;
+          rows.data<double>()[k] = (rows.data<double>()[k] + offset) * by;
         else
-          rows.data<float>()[k] = rows.data<float>()[k] * static_cast<float>(by) + static_cast<float>(offset);
+          rows.data<float>()[k] = (rows.data<float>()[k] + static_cast<float>(offset)) * static_cast<float>(by);
       }
   }
 };
@@ -203,13 +204,26 @@ TEST_F(CudaContrastive, LargeLogits) {
 // positives and without.
 TEST_F(CudaContrastive, LogitsFarApart) {
   for (const DType t : {DType::f32, DType::f64})
-    for (const Negatives kind : kRules) both({130, 600, 450, 6, 60, 4}, kind, t, t);
+    for (const Negatives kind : kRules) both({130, 600, 450, 6, 60, 0, 4, 4}, kind, t, t);
+}
+
+// Columns alone far apart, their logits about 8, 31 and 125: the largest of each row is near to the first row's. Only
+// here would one exp, taken because rows are near, leave whole columns 0 in f32: a logsumexp of −inf.
+TEST_F(CudaContrastive, ColumnsFarApart) {
+  for (const DType t : {DType::f32, DType::f64})
+    for (const Negatives kind : kRules) both({64, 512, 300, 96, 1.3, 0.5, 1, 4}, kind, t, t);
+}
+
+// Rows alone far apart, the first of them long: the same for one exp that is taken because columns are near.
+TEST_F(CudaContrastive, RowsFarApart) {
+  for (const DType t : {DType::f32, DType::f64})
+    for (const Negatives kind : kRules) both({64, 512, 300, 96, 1.3, 0.5, 0.25, 1}, kind, t, t);
 }
 
 // Logits about 100: one exp serves both directions, but would overflow without a shift.
 TEST_F(CudaContrastive, LogitsFarFromZero) {
   for (const DType t : {DType::f32, DType::f64})
-    for (const Negatives kind : kRules) both({64, 512, 300, 4, 0.7, 1, 6}, kind, t, t);
+    for (const Negatives kind : kRules) both({64, 512, 300, 4, 0.7, 6}, kind, t, t);
 }
 
 TEST_F(CudaContrastive, PanelsFromTheEnvironment) {

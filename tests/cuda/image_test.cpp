@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/context.h"
 #include "tests/cuda/twin.h"
 
 namespace spn::kernels {
@@ -53,16 +54,18 @@ TEST_F(CudaImage, PlainImagesHaveTheBitsOfTheCpu) {
   }
 }
 
-// In the emulator a block has more images than are drawn for at once, and draws for a third time.
+// A block (of 12 a multiprocessor, in f64 of 4) has more images than are drawn for at once, and draws for a third time.
 TEST_F(CudaImage, ManyImagesABlock) {
-  check_embed(bytes({1300, 2, 2, 3}), DType::bf16, {.dihedral = true, .stain_jitter = 0.1, .seed = 3, .step = 1});
-  check_embed(bytes({450, 3, 3, 3}), DType::f64, {.dihedral = true, .stain_jitter = 0.1, .seed = 3, .step = 1});
+  const std::int64_t sms = cuda::multiprocessors();
+  check_embed(bytes({434 * sms, 2, 2, 3}), DType::bf16, {.dihedral = true, .stain_jitter = 0.1, .seed = 3, .step = 1});
+  check_embed(bytes({150 * sms, 3, 3, 3}), DType::f64, {.dihedral = true, .stain_jitter = 0.1, .seed = 3, .step = 1});
 }
 
-// A whole tile is loaded and stored in packs, one over the edge in bytes.
+// A whole tile is loaded and stored in packs, one over the edge in bytes. Rows of 36 pixels begin at 4 bytes in x, but
+// in bf16 not at 16 in y: only there does the width alone keep whole tiles from packs.
 TEST_F(CudaImage, WholeTilesAndTheirEdges) {
   for (const DType dtype : test::kFloats)
-    for (const std::int64_t side : {64, 40})
+    for (const std::int64_t side : {64, 40, 36})
       check_embed(bytes({9, side, side, 3}), dtype, {.dihedral = true, .stain_jitter = 0.1, .seed = 5, .step = 2});
 }
 
@@ -89,6 +92,26 @@ TEST_F(CudaImage, UnalignedAndEmpty) {
       {{{3, 3, 3, 3}, DType::f32, 1000, true}});
   const Tensor y = Tensor::empty({0, 3, 4, 4}, DType::f32, test::kGpu).channels_last();
   EXPECT_NO_THROW(run<&Table::image_embed>({.x = bytes({0, 4, 4, 3}).to(test::kGpu), .y = y, .augment = {}}));
+}
+
+// Whole tiles and a width for packs, but x or y begins off them: only here does that alone keep tiles from packs.
+TEST_F(CudaImage, WholeTilesOffPacks) {
+  constexpr std::int64_t side = 40, n = 2 * side * side * 3;
+  const Tensor x = bytes({n + 1});
+  const auto images = [](const Tensor& t, std::int64_t first) {
+    return t.narrow(0, first, n).reshape({2, side, side, 3});
+  };
+  for (const DType dtype : test::kFloats)
+    for (const double jitter : {0.0, 0.1})
+      for (const std::int64_t off : {0, 1})  // of x in bytes; y is off by an element where x is not
+        compare_all(
+            [&](const auto& at, const std::vector<Tensor>& t) {
+              t[0].fill(0);  // also what lies beside the images
+              run<&Table::image_embed>({.x = images(at(x), off),
+                                        .y = images(t[0], 1 - off).permute({0, 3, 1, 2}),
+                                        .augment = {.dihedral = true, .stain_jitter = jitter, .seed = 5, .step = 2}});
+            },
+            {{{n + 1}, dtype, terms(dtype)}});
 }
 
 TEST_F(CudaImage, TheClockMovesTheDraw) {

@@ -1,4 +1,5 @@
 // Layer norm against the CPU: rows of a warp, of a block and streamed, parameters in f32 beside bf16 rows.
+#include "kernels/cuda/context.h"
 #include "tests/cuda/twin.h"
 
 namespace spn::kernels {
@@ -138,8 +139,20 @@ TEST_F(CudaLayerNorm, Backward) {
 TEST_F(CudaLayerNorm, MoreRowsThanTheGridHas) {
   for (const Types& t : kTypes)
     for (const std::int64_t n : {5, 64}) {
-      forward(t, {3, 97, n});
-      backward(t, {3, 97, n});
+      forward(t, {cuda::multiprocessors(), 97, n});
+      backward(t, {cuda::multiprocessors(), 97, n});
+    }
+}
+
+// Rows in registers of which a warp or a block takes several: the next one is on its way, parameters are held, and sums
+// of columns grow from row to row. A multiprocessor has 12 rows at a time (backward: 8) where warps work on them, and
+// one where 256 threads do. Only here do the layouts of bf16 for many packs, for halves of packs and for blocks loop.
+TEST_F(CudaLayerNorm, SeveralRowsAGroup) {
+  for (const Types& t : kTypes)
+    for (const std::int64_t n : {548, 1024, 8192}) {
+      const std::int64_t rows = (n < 8192 ? 29 : 3) * cuda::multiprocessors() + 1;
+      forward(t, {rows, n});
+      backward(t, {rows, n});
     }
 }
 
