@@ -5,13 +5,10 @@
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <set>
 
-#include "data/pack/pack_lock.h"
 #include "engine/core/file.h"
-#include "engine/core/json.h"
 #include "engine/core/log.h"
 #include "engine/dist/together.h"
 #include "engine/train/loop.h"
@@ -20,6 +17,7 @@
 #include "launch/cli/features.h"
 #include "launch/cli/load_model.h"
 #include "launch/cli/pretrain_options.h"
+#include "launch/cli/run_folder.h"
 #include "launch/cli/signals.h"
 #include "launch/cli/sources.h"
 #include "launch/cli/threads.h"
@@ -65,33 +63,6 @@ std::string pack_fingerprint(dist::Comm& world, const data::PackSet& packs) {
   return out;
 }
 
-// RUN_DIR is this run's alone from here on: a scheduler may start it anew before its predecessor has ended. A folder
-// that it made goes again while nothing is in it.
-class RunLock {
- public:
-  RunLock(dist::Comm& world, const std::string& run_dir) : run_dir_(run_dir) {
-    dist::together(world, "pretrain", [&] {
-      if (world.rank() != 0) return;
-      std::error_code error;
-      made_ = fs::create_directories(run_dir, error);
-      if (error) fail_data("pretrain", "cannot make the folder {}: {}", run_dir, error.message());
-      lock_ = data::WriterLock(run_dir + "/run", "pretrain");
-    });
-  }
-  ~RunLock() {
-    lock_.release();
-    std::error_code none;
-    if (made_) fs::remove(run_dir_, none);
-  }
-  RunLock(const RunLock&) = delete;
-  RunLock& operator=(const RunLock&) = delete;
-
- private:
-  std::string run_dir_;
-  bool made_ = false;
-  data::WriterLock lock_;
-};
-
 // The checkpoint to go on from, empty: a fresh run. The same answer on all ranks (rank 0 looks).
 std::string choose_start(dist::Comm& world, const PretrainOptions& o) {
   std::string start;
@@ -107,24 +78,6 @@ std::string choose_start(dist::Comm& world, const PretrainOptions& o) {
     }
   });
   return dist::all_gather_strings(world, start)[0];
-}
-
-// A checkpoint of this run, not of another one that goes on here.
-bool is_own(const std::string& start, const std::string& output) {
-  std::error_code none;
-  const fs::path own = fs::weakly_canonical(output, none) / "checkpoints";
-  fs::path folder = fs::weakly_canonical(start, none);
-  if (!folder.has_filename()) folder = folder.parent_path();
-  return folder.parent_path() == own;
-}
-
-// RUN_DIR holds what came of this very checkpoint: the same command once more, as a scheduler gives it.
-bool began_from(const std::string& run_dir, const std::string& start) {
-  std::ifstream events(run_dir + "/events.jsonl");
-  std::string first;
-  std::getline(events, first);
-  const auto event = try_json(first);
-  return event.is_object() && event.value("event", "") == "resumed" && event.value("checkpoint", "") == start;
 }
 
 std::string host_name() {
@@ -233,7 +186,7 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
     dist::together(world, "resume", [&] { state = train::restore(start, model, *optimizer, loop, ema.get()); });
   }
   const std::int64_t first_step = state.step;
-  if (!start.empty() && (first_step > o.steps || (first_step == o.steps && !is_own(start, o.output))))
+  if (!start.empty() && (first_step > o.steps || (first_step == o.steps && !is_own_checkpoint(start, o.output))))
     fail_usage("pretrain",
                "--steps: expected more than {}, which {} has done, got {}; or --resume never with another "
                "--output",
@@ -253,7 +206,8 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
   dist::together(world, "run log", [&] {
     // auto over a run that was killed before its first checkpoint starts that run again; another run's checkpoint
     // begins one of its own
-    const bool goes_on = start.empty() ? o.resume == "auto" : is_own(start, o.output) || began_from(o.output, start);
+    const bool goes_on =
+        start.empty() ? o.resume == "auto" : is_own_checkpoint(start, o.output) || began_from(start, o.output);
     run_log = std::make_unique<train::RunLog>(o.output, world.rank() == 0, goes_on ? first_step : -1, o.steps);
     run_log->write_config(options.resolved());
     if (world.rank() == 0) {
@@ -281,7 +235,7 @@ int run_pretrain(dist::Comm& world, const std::vector<std::string>& args) {
                                                        {"niche_features", std::int64_t{packs.stored().niche_features}},
                                                        {"parameters", model.registry().count()}});
   // a run that goes on elsewhere takes along what it learned from
-  if (start.empty() || !is_own(start, o.output)) {
+  if (start.empty() || !is_own_checkpoint(start, o.output)) {
     run_log->event("data", data_fields(packs, loop.pack_fingerprint));
     if (!start.empty())
       for (const Source& s : sources_of(start)) run_log->event("weights", event_of(s));
