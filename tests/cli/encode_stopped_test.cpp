@@ -16,22 +16,14 @@ namespace spn {
 namespace {
 
 namespace fs = std::filesystem;
+using test::copy_pack;
+using test::encode_args;
 using test::expect;
-using test::made_data;
 using test::on_ranks;
 using test::run_binary;
 
 // A ViT that takes a while.
 const char* const kSlow = " --batch 2 --vit-width 192 --vit-depth 8 --vit-heads 3 --vit-mlp 768 --vit-patch 4";
-
-std::string encode_args(const std::string& pack, const std::string& more) {
-  return "encode --pack '" + pack + "' --weights random" + more;
-}
-
-std::string copy_pack(const test::TempFolder& folder, const std::string& name) {
-  fs::copy_file(made_data().train_pack, folder / name);
-  return folder / name;
-}
 
 // Absent features: -1.
 std::int64_t blocks_done(const std::string& pack) {

@@ -16,6 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using data::FeatureKind;
+using test::copy_pack;
+using test::encode_args;
 using test::expect;
 using test::made_data;
 using test::on_ranks;
@@ -23,15 +25,6 @@ using test::run_binary;
 
 // The ViT of test::kSmallModel.
 const char* const kVit = " --vit-width 16 --vit-depth 1 --vit-heads 2 --vit-mlp 32 --vit-patch 8";
-
-std::string encode_args(const std::string& pack, const std::string& more) {
-  return "encode --pack '" + pack + "' --weights random" + more;
-}
-
-std::string copy_pack(const test::TempFolder& folder, const std::string& name) {
-  fs::copy_file(made_data().train_pack, folder / name);
-  return folder / name;
-}
 
 TEST(Encode, TheSameBytesOnAnyRanks) {
   const test::TempFolder folder;

@@ -44,6 +44,15 @@ const MadeData& made_data() {
   return data;
 }
 
+std::string copy_pack(const TempFolder& folder, const std::string& name) {
+  std::filesystem::copy_file(made_data().train_pack, folder / name);
+  return folder / name;
+}
+
+std::string encode_args(const std::string& pack, const std::string& more) {
+  return "encode --pack '" + pack + "' --weights random" + more;
+}
+
 void expect(const Ran& ran, int status, const std::vector<std::string>& words) {
   EXPECT_EQ(ran.status, status) << ran.text;
   for (const auto& w : words) EXPECT_NE(ran.text.find(w), std::string::npos) << "no '" << w << "' in\n" << ran.text;

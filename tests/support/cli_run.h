@@ -22,6 +22,10 @@ const MadeData& made_data();
 // Options of a model that trains in a blink: about 50,000 parameters.
 extern const char* const kSmallModel;
 
+// A copy of the training pack in a folder; what encodes one with random weights.
+std::string copy_pack(const TempFolder& folder, const std::string& name);
+std::string encode_args(const std::string& pack, const std::string& more);
+
 // That a command ended with this status and said these words.
 void expect(const Ran& ran, int status, const std::vector<std::string>& words);
 
