@@ -41,7 +41,8 @@ struct PretrainOptions {
   // steps from epochs, which are 0 from then on.
   void settle_steps(std::int64_t steps_per_epoch);
   // How a run learns, which it may change when it goes on: the options of loss, optimiser and augmentation, the
-  // precision, the steps in all, and what batch statistics are taken over (micro-batch, batch-norm, ranks); by name, "option." before it.
+  // precision, the steps in all, and what batch statistics are taken over (micro-batch, batch-norm, ranks); by name,
+  // "option." before it.
   std::map<std::string, std::string> course(const Options& given, int ranks) const;
   std::unique_ptr<optim::Optimizer> make_optimizer(models::StAlign& model) const;
   std::unique_ptr<optim::Ema> make_ema(const models::StAlign& model) const;  // null: off
