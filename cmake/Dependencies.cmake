@@ -42,10 +42,10 @@ if(SPN_CUDA)  # AUTO is true
   endif()
 endif()
 if(SPN_HAVE_CUDA)
-  if(NOT CMAKE_CUDA_ARCHITECTURES)
+  if(NOT CMAKE_CUDA_ARCHITECTURES AND SPN_CPU_ARCH STREQUAL "native")
     execute_process(COMMAND nvidia-smi -L RESULT_VARIABLE no_gpu OUTPUT_QUIET ERROR_QUIET)
     if(no_gpu EQUAL 0)
-      set(CMAKE_CUDA_ARCHITECTURES native)  # a third of the compilation; a bundle names its own
+      set(CMAKE_CUDA_ARCHITECTURES native)  # a third of the compilation; what is for other CPUs too is for other GPUs
     endif()
   endif()
   if(NOT CMAKE_CUDA_ARCHITECTURES)
@@ -59,6 +59,9 @@ if(SPN_HAVE_CUDA)
   endif()
   set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # a file that the bundle need not hold
   enable_language(CUDA)
+  if(CMAKE_CUDA_ARCHITECTURES STREQUAL "native" AND CMAKE_CUDA_ARCHITECTURES_NATIVE)
+    set(CMAKE_CUDA_ARCHITECTURES ${CMAKE_CUDA_ARCHITECTURES_NATIVE})  # by number, which the program looks at
+  endif()
   if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc has it since 12.0
     set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
     set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")

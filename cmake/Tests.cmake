@@ -54,7 +54,7 @@ if(NOT SPN_SANITIZE)  # the emulator switches stacks, which AddressSanitizer can
   add_test(NAME cuda_emulated COMMAND test_cuda_emulated --gtest_filter=-FromNvcc*)  # those need PTX
   set_tests_properties(cuda_emulated PROPERTIES LABELS unit TIMEOUT 1800)
   if(SPN_PTX_FILES)  # what nvcc made of them, interpreted
-    set(of_kernels "CudaAttention.*:CudaBatchNorm.*:CudaContrastive.*:CudaElementwise.*:CudaImage.*:CudaLayerNorm.*:From*-CudaAttention.TiledSequences")
+    set(of_kernels "CudaAttention.*:CudaBatchNorm.*:CudaContrastive.*:CudaElementwise.*:CudaImage.*:CudaLayerNorm.*:CudaTiming.*:From*-CudaAttention.TiledSequences")
     string(APPEND of_kernels ":CudaAttention.LongSequencesAreProducts:CudaContrastive.ManyPanelsAreOne")
     if(SPN_PTX_KERNELS STREQUAL "ALL")
       set(of_kernels "Cuda*:From*-CudaCommands.*:CudaBench.*")

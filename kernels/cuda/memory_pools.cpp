@@ -19,15 +19,17 @@ std::size_t class_of(std::size_t bytes) {
 }  // namespace
 
 void* Pools::take(std::size_t bytes) {
-  const std::size_t size = class_of(bytes);
   const std::lock_guard lock(mutex_);
+  const bool plain = plain_ && pool_ == 0;
+  const std::size_t size = plain ? std::max(bytes, std::size_t{1}) : class_of(bytes);
   void* p = nullptr;
-  if (auto& cached = free_[{pool_, size}]; !cached.empty()) {
+  if (auto& cached = free_[{pool_, size}]; !cached.empty() && !plain) {
     p = cached.back();
     cached.pop_back();
   } else {
-    p = size < kSmall ? carve(size) : from_system(size);
-    blocks_[p] = {size, pool_, size >= kSmall};
+    const bool whole = plain || size >= kSmall;
+    p = whole ? from_system(size) : carve(size);
+    blocks_[p] = {size, pool_, whole};
   }
   stats_.in_use += size;
   stats_.peak = std::max(stats_.peak, stats_.in_use);
@@ -38,10 +40,17 @@ void Pools::give(void* p) noexcept {
   const std::lock_guard lock(mutex_);
   const auto it = blocks_.find(p);
   if (it == blocks_.end()) return;  // not ours: nothing sensible can be done in a destructor
-  stats_.in_use -= it->second.size;
+  const Block block = it->second;
+  stats_.in_use -= block.size;
   try {
-    free_[{it->second.pool, it->second.size}].push_back(p);
-  } catch (...) {  // no host memory to remember it by: it is lost until the process ends
+    if (plain_ && block.whole && block.pool == 0 && pool_ == 0) {
+      system_.give(p);
+      stats_.reserved -= block.size;
+      blocks_.erase(it);
+    } else {
+      free_[{block.pool, block.size}].push_back(p);
+    }
+  } catch (...) {  // it is not to be had again until the process ends: no host memory to remember it by, a lost device
   }
 }
 

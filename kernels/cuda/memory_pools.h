@@ -22,7 +22,10 @@ class Pools {
     std::function<void(void*)> give;         // after what is queued has ended
     std::function<std::string()> others;     // who else holds the device's memory, for errors; may be absent
   };
-  explicit Pools(System system) : system_(std::move(system)) {}
+  // plain: outside a captured step every block is the system's own and of the size that was asked for, and goes back at
+  // once, so that a tool which watches the system's allocations sees an access past a tensor's end or after its life.
+  explicit Pools(System system, bool plain = false) : system_(std::move(system)), plain_(plain) {}
+  bool plain() const { return plain_; }
 
   // Throws OutOfMemory when there is none even after giving back all that is cached: what was asked, what holds the
   // rest.
@@ -52,6 +55,7 @@ class Pools {
   void* from_system(std::size_t size);
 
   System system_;
+  const bool plain_;
   std::mutex mutex_;
   std::map<std::pair<int, std::size_t>, std::vector<void*>> free_;  // by pool and size
   std::unordered_map<void*, Block> blocks_;

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string_view>
 
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/kernels.h"
@@ -57,6 +58,14 @@ class Waits {
   std::int64_t outer_;
 };
 
+// SPN_MEMORY=plain (memory_pools.h), for compute-sanitizer.
+bool plain_memory() {
+  const char* text = std::getenv("SPN_MEMORY");
+  if (text == nullptr || std::string_view(text) == "pooled") return false;
+  if (std::string_view(text) != "plain") fail_usage("cuda", "SPN_MEMORY: expected pooled or plain, got '{}'", text);
+  return true;
+}
+
 struct Gpu {
   explicit Gpu(int which) : index(which) {
     if (const std::string why = why_no_cuda_device(); !why.empty()) fail_usage("cuda", "{}", why);
@@ -103,10 +112,12 @@ struct Gpu {
                    [](void* p) {
                      const Waits waits;  // for the device, before memory goes
                      expect(cudaFree(p), "memory");
-                   }}};
+                   },
+               .others = [this] { return others(); }},
+              plain_memory()};
   struct Held {
     void* p = nullptr;
-    std::size_t bytes = 0;
+    std::size_t bytes = 0, most = 0;  // most: that was ever asked for
   };
   std::array<Held, static_cast<std::size_t>(Scratch::count)> scratch;
   cudaStream_t uploads = nullptr;
@@ -120,6 +131,15 @@ struct Gpu {
   std::vector<void*> retired;                        // scratch that graphs still write
   int graphs = 0;
   bool capturing = false;
+
+  std::string others() const {
+    std::size_t kernels = 0;
+    for (const Held& held : scratch) kernels += held.bytes;
+    return fmt::format(
+        "{} are scratch of kernels and libraries; {}, the rest is held by CUDA, its libraries and other "
+        "processes",
+        kernels, device_memory());
+  }
 };
 
 // One a process, opened by open_cuda_device or at first use (then device 0). It lives until the process ends: tensors
@@ -153,7 +173,9 @@ bool capturing() { return g_gpu != nullptr && g_gpu->capturing; }
 void* scratch(Scratch user, std::size_t bytes) {
   Gpu& g = gpu();
   auto& held = g.scratch[static_cast<std::size_t>(user)];
-  if (bytes <= held.bytes) return held.p;
+  held.most = std::max(held.most, bytes);
+  const bool exact = g.pools.plain() && !g.capturing;
+  if (exact ? bytes == held.bytes : bytes <= held.bytes) return held.p;
   check(!g.capturing, "scratch", "a captured step needs {} bytes of scratch and has {}; run a plain step first", bytes,
         held.bytes);
   if (held.p != nullptr) {
@@ -255,6 +277,9 @@ void reset_peak() { gpu().pools.reset_peak(); }
 void capture_begin() {
   Gpu& g = gpu();
   sync();
+  if (g.pools.plain())
+    for (std::size_t user = 0; user < g.scratch.size(); ++user)
+      scratch(static_cast<Scratch>(user), g.scratch[user].most);  // a captured step cannot get more
   g.pools.trim();  // the plain steps' activations: the captured step takes as much again, of its own
   g.pools.begin_pool();
   expect(cudaStreamBeginCapture(g.stream, cudaStreamCaptureModeThreadLocal), "capture");
@@ -341,7 +366,8 @@ std::string cuda_versions() {
   cudaRuntimeGetVersion(&runtime);
   cudaDriverGetVersion(&driver);  // 0 without a driver
   const std::size_t cudnn = cudnnGetVersion();
-  return fmt::format("CUDA {}.{}, driver for {}, cuBLASLt {}, cuDNN {}.{}.{}", runtime / 1000, runtime % 1000 / 10,
+  return fmt::format("CUDA {}.{} for {}, driver for {}, cuBLASLt {}, cuDNN {}.{}.{}", runtime / 1000,
+                     runtime % 1000 / 10, SPN_CUDA_ARCHITECTURES,
                      driver == 0 ? "none" : fmt::format("{}.{}", driver / 1000, driver % 1000 / 10),
                      cublasLtGetVersion(), cudnn / 10000, cudnn / 100 % 100, cudnn % 100);
 }

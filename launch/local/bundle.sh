@@ -141,7 +141,7 @@ commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
   echo "commit $commit, made $(date -u +%F), CPU ${arch:-unknown}, needs ${glibc/_/ } or newer"
   echo "from CUDA: $(tr '\n' ' ' <"$B/etc/cuda-libraries")"
 } >"$B/about.txt"
-[ "$arch" != native ] || echo "  ${BOLD}built with -march=native: runs on CPUs like this one only${PLAIN}"
+[ "$arch" != native ] || echo "  ${BOLD}built with -march=native: runs on CPUs like this one only, and where it was built beside a GPU, on GPUs like it${PLAIN}"
 
 # --- packed ---------------------------------------------------------------------------------------------------------------
 mkdir -p "$(dirname "$output")"
