@@ -3,10 +3,12 @@
 #include <array>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "engine/core/log.h"
 #include "kernels/cuda/context.h"
+#include "kernels/cuda/kernels.h"
 #include "kernels/cuda/lib/handles.h"
 #include "kernels/cuda/lib/product.h"
 #include "kernels/cuda/lib/tune.h"
@@ -117,6 +119,22 @@ Plan make_plan(const Product& p) {
   return plan;
 }
 
+// Bytes from c's first element to its last.
+std::size_t bytes_of_result(const Product& p) {
+  const std::int64_t lines = p.c.transposed ? p.n : p.m, along = p.c.transposed ? p.m : p.n;
+  return static_cast<std::size_t>((p.batch - 1) * p.c.batch_stride + (lines - 1) * p.c.ld + along) * size_of(p.out);
+}
+
+// Memory in which a product that adds to its result is tried out.
+struct Trial {
+  explicit Trial(std::size_t n) : bytes(n), p(alloc(n)) {}
+  Trial(const Trial&) = delete;
+  Trial& operator=(const Trial&) = delete;
+  ~Trial() { release(p, bytes); }
+  std::size_t bytes;
+  void* p;
+};
+
 Plan& plan_for(const Product& p) {
   static std::mutex mutex;
   static auto& plans = *new std::map<decltype(p.key()), Plan>;  // with the handle, until the process ends
@@ -132,28 +150,30 @@ bool multiply(const Product& p, const ProductMemory& at) {
   const float one = 1, keep = p.accumulate ? 1.0F : 0.0F;
   const double one64 = 1, keep64 = p.accumulate ? 1.0 : 0.0;
   const bool wide = p.in == DType::f64;
-  const auto call = [&](const cublasLtMatmulAlgo_t& algorithm) {
+  const auto call_into = [&](const cublasLtMatmulAlgo_t& algorithm, void* c) {
     if (p.biased) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
     const cublasStatus_t status = cublasLtMatmul(
         cublas(), plan.operation.get(), wide ? static_cast<const void*>(&one64) : &one, at.b, plan.b.get(), at.a,
-        plan.a.get(), wide ? static_cast<const void*>(&keep64) : &keep, at.c, plan.c.get(), at.c, plan.c.get(),
-        &algorithm, scratch(Scratch::gemm, kWorkspace), kWorkspace, stream());
+        plan.a.get(), wide ? static_cast<const void*>(&keep64) : &keep, c, plan.c.get(), c, plan.c.get(), &algorithm,
+        scratch(Scratch::gemm, kWorkspace), kWorkspace, stream());
     if (status == CUBLAS_STATUS_SUCCESS) return true;
     if (is_out_of_memory(status)) fail_cublas(status, "gemm");  // no word on the algorithm
     const bool failed = status == CUBLAS_STATUS_EXECUTION_FAILED;
     // what adds to its result may have begun to
-    if (failed && (p.accumulate || !only_refused("gemm"))) fail_cublas(status, "gemm");
+    if (failed && ((p.accumulate && c == at.c) || !only_refused("gemm"))) fail_cublas(status, "gemm");
     log::write(failed ? log::Level::warn : log::Level::debug,
                fmt::format("gemm: {}: refused ({})", description(p), cublasLtGetStatusString(status)));
     return false;
   };
-  // what adds to its result cannot be done more than once
-  if (!plan.tuned && !p.accumulate && plan.algorithms.size() > 1 && may_tune()) {
-    fastest_first(plan.algorithms, [&](const auto& a) { return seconds_of([&] { return call(a); }); });
+  if (!plan.tuned && plan.algorithms.size() > 1 && may_tune()) {
+    std::optional<Trial> aside;  // what adds to its result may do so once only
+    if (p.accumulate) aside.emplace(bytes_of_result(p));
+    void* c = aside ? aside->p : at.c;
+    fastest_first(plan.algorithms, [&](const auto& a) { return seconds_of([&] { return call_into(a, c); }); });
     plan.tuned = true;
   }
   while (!plan.algorithms.empty()) {
-    if (call(plan.algorithms.front())) return true;
+    if (call_into(plan.algorithms.front(), at.c)) return true;
     plan.algorithms.erase(plan.algorithms.begin());  // the heuristics promised too much: not again
   }
   return false;
