@@ -1,6 +1,7 @@
 // What is queued before work that is timed.
 #include "kernels/cuda/timing.h"
 
+#include "engine/core/stopwatch.h"
 #include "kernels/timing.h"
 #include "tests/cuda/twin.h"
 
@@ -24,6 +25,15 @@ TEST_F(CudaTiming, EveryWordIsRead) {
       found.copy_from(Tensor::zeros({4}, DType::i32));
     }
   }
+}
+
+TEST_F(CudaTiming, TheStreamIsHeldAsLongAsAsked) {
+  const Tensor x = Tensor::zeros({4}, DType::f32, kGpu);
+  const Stopwatch watch;
+  kernels::cuda::keep_busy(5e-3);
+  x.fill(1);
+  EXPECT_EQ(x.to(Device{}).to_vector<float>()[0], 1);
+  EXPECT_GE(watch.seconds(), 4.5e-3);  // its clock is not the host's
 }
 
 TEST_F(CudaTiming, CountsTheWorkAlone) {

@@ -1,6 +1,10 @@
 // What is queued before work that is timed (kernels/timing.h).
 #pragma once
 
+#ifndef __CUDA_ARCH__
+#include <chrono>
+#endif
+
 #include "kernels/cuda/device/base.h"
 
 namespace spn::kernels::cuda {
@@ -16,16 +20,26 @@ __global__ inline void read_through(unsigned* found, const Pack<unsigned>* p, st
   if (all != 0) *found = 1;
 }
 
-// Keeps the stream busy while the host queues what comes next. One thread.
-__global__ inline void hold([[maybe_unused]] std::uint64_t nanoseconds) {
+// Nanoseconds of a clock that goes on; on a GPU in steps of a microsecond or so.
+__device__ inline std::uint64_t clock_nanoseconds() {
 #ifdef __CUDA_ARCH__
-  std::uint64_t start = 0, now = 0;
-  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(start));
-  do {
-    __nanosleep(1000);
-    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
-  } while (now - start < nanoseconds);
+  std::uint64_t now = 0;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+  return now;
+#else
+  return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
 #endif
+}
+
+// Keeps the stream busy while the host queues what comes next. One thread. It ends also where the clock stands still:
+// each look takes longer than a nanosecond.
+__global__ inline void hold(std::uint64_t nanoseconds) {
+  const std::uint64_t start = clock_nanoseconds();
+  for (std::uint64_t looks = 0; clock_nanoseconds() - start < nanoseconds && looks < nanoseconds; ++looks) {
+#ifdef __CUDA_ARCH__
+    __nanosleep(1000);
+#endif
+  }
 }
 
 }  // namespace spn::kernels::cuda

@@ -1,6 +1,7 @@
 #include "tests/support/ptx/decode.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "engine/core/check.h"
@@ -18,6 +19,9 @@ void not_interpreted(Thread& t, const Instruction& i) {
   fail_at(t, i, "expected an instruction that is known, got one that is not");
 }
 void nothing(Thread&, const Instruction&) {}
+void read_clock(Thread& t, const Instruction& i) {
+  t.registers[i.to[0]] = static_cast<u64>(std::chrono::steady_clock::now().time_since_epoch().count());
+}
 
 // nvcc's own function, which its double-precision pow calls: the host's result stands for it.
 void call_pow(Thread& t, const Instruction& i) {
@@ -88,6 +92,8 @@ class Decoder {
     if (base == "mov" && operands_.size() == 2 && (packs(0) || packs(1))) return parts();
     if (base == "call") return call();
     if (base == "membar" || base == "fence") return run(nothing);  // one thread at a time
+    if (base == "nanosleep") return run(nothing);
+    if (base == "mov" && operands_.size() == 2 && operands_[1] == "%globaltimer") return clock();
     return in_order(scalar_operation(op_));
   }
 
@@ -122,6 +128,11 @@ class Decoder {
     const Names::Address a = names_.address(operand);
     i_.base = a.base;
     i_.offset = a.offset;
+  }
+
+  bool clock() {
+    i_.to[0] = names_.operand(operands_[0]);
+    return run(read_clock);
   }
 
   bool flow() {
