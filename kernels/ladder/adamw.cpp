@@ -48,12 +48,14 @@ const Ladder kAdamWLadder = {
     .about = "parameters of the full model's sizes in f32, gradients clipped",
     .operands = operands<false>,
     .shipped = shipped<false>,
+    .of_model = kModelParameters,
 };
 const Ladder kAdamWCopyLadder = {
     .name = "adamw_copy",
     .about = "the same, and the new values rounded to bf16",
     .operands = operands<true>,
     .shipped = shipped<true>,
+    .of_model = kModelParameters,
 };
 
 }  // namespace spn::kernels

@@ -1,5 +1,7 @@
-// Attention as the niche gene encoder has it: 8 tokens, 8 heads of width 64, in bf16; and forward as ViT-L/16 has it:
-// 197 tokens, 16 heads.
+// Attention as the niche gene encoder has it: 8 tokens, 8 heads of width 64, in bf16, with dropout when it trains; and
+// forward as ViT-L/16 has it: 197 tokens, 16 heads.
+#include "kernels/ladder/attention.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -52,28 +54,84 @@ Sample sample() {
   return s;
 }
 
+std::vector<Operand> forward_operands(std::int64_t elements) {
+  const Shape heads = heads_of(elements);
+  return {
+      {"q", Use::in, DType::bf16, heads, -1, 1, {}, 1},
+      {"k", Use::in, DType::bf16, heads, -1, 1, {}, 1},
+      {"v", Use::in, DType::bf16, heads, -1, 1, {}, 1},
+      {"o", Use::out, DType::bf16, heads, 0, 0, {}, 1},
+      {"lse", Use::out, DType::f32, rows_of(heads), 0, 0, {}, kWidth},
+  };
+}
+template <bool dropped>
+void forward(Views v) {
+  run<&Table::attention_fwd>({.q = v[0],
+                              .k = v[1],
+                              .v = v[2],
+                              .o = v[3],
+                              .lse = v[4],
+                              .scale = kScale,
+                              .dropout = dropped ? kAttentionDropout : DropoutKey{}});
+}
+
+std::vector<Operand> backward_operands(std::int64_t elements) {
+  const Shape heads = heads_of(elements);
+  const Sample s = sample();
+  return {
+      {"q", Use::in, DType::bf16, heads, 0, 0, s.q, 1},
+      {"k", Use::in, DType::bf16, heads, 0, 0, s.k, 1},
+      {"v", Use::in, DType::bf16, heads, 0, 0, s.v, 1},
+      // not needed: its product with d_o is also that of the weights with theirs
+      {"o", Use::spare, DType::bf16, heads, 0, 0, s.o, 1},
+      {"lse", Use::in, DType::f32, rows_of(heads), 0, 0, s.lse, 1},
+      {"d_o", Use::in, DType::bf16, heads, -1, 1, {}, 1},
+      {"dq", Use::out, DType::bf16, heads, 0, 0, {}, 1},
+      {"dk", Use::out, DType::bf16, heads, 0, 0, {}, 1},
+      {"dv", Use::out, DType::bf16, heads, 0, 0, {}, 1},
+  };
+}
+template <bool dropped>
+void backward(Views v) {
+  run<&Table::attention_bwd>({.q = v[0],
+                              .k = v[1],
+                              .v = v[2],
+                              .o = v[3],
+                              .lse = v[4],
+                              .d_o = v[5],
+                              .dq = v[6],
+                              .dk = v[7],
+                              .dv = v[8],
+                              .scale = kScale,
+                              .dropout = dropped ? kAttentionDropout : DropoutKey{}});
+}
+
 }  // namespace
 
 const Ladder kAttentionFwdLadder = {
     .name = "attention_fwd",
     .about = "8 tokens, 8 heads of 64, bf16",
-    .operands =
-        [](std::int64_t elements) {
-          const Shape heads = heads_of(elements);
-          return std::vector<Operand>{
-              {"q", Use::in, DType::bf16, heads, -1, 1, {}, 1},
-              {"k", Use::in, DType::bf16, heads, -1, 1, {}, 1},
-              {"v", Use::in, DType::bf16, heads, -1, 1, {}, 1},
-              {"o", Use::out, DType::bf16, heads, 0, 0, {}, 1},
-              {"lse", Use::out, DType::f32, rows_of(heads), 0, 0, {}, kWidth},
-          };
-        },
-    .shipped =
-        [](Views v) {
-          run<&Table::attention_fwd>({.q = v[0], .k = v[1], .v = v[2], .o = v[3], .lse = v[4], .scale = kScale});
-        },
+    .operands = forward_operands,
+    .shipped = forward<false>,
 };
-
+const Ladder kAttentionBwdLadder = {
+    .name = "attention_bwd",
+    .about = "8 tokens, 8 heads of 64, bf16",
+    .operands = backward_operands,
+    .shipped = backward<false>,
+};
+const Ladder kAttentionDropoutFwdLadder = {
+    .name = "attention_dropout_fwd",
+    .about = "the same as a training step has it: a tenth of the weights dropped",
+    .operands = forward_operands,
+    .shipped = forward<true>,
+};
+const Ladder kAttentionDropoutBwdLadder = {
+    .name = "attention_dropout_bwd",
+    .about = "the same as a training step has it: a tenth of the weights dropped",
+    .operands = backward_operands,
+    .shipped = backward<true>,
+};
 const Ladder kAttentionLongLadder = {
     .name = "attention_long",
     .about = "197 tokens, 16 heads of 64, bf16, forward",
@@ -90,42 +148,7 @@ const Ladder kAttentionLongLadder = {
               {"lse", Use::out, DType::f32, rows_of(heads), 0, 0, {}, kWidth},
           };
         },
-    .shipped = kAttentionFwdLadder.shipped,
-};
-
-const Ladder kAttentionBwdLadder = {
-    .name = "attention_bwd",
-    .about = "8 tokens, 8 heads of 64, bf16",
-    .operands =
-        [](std::int64_t elements) {
-          const Shape heads = heads_of(elements);
-          const Sample s = sample();
-          return std::vector<Operand>{
-              {"q", Use::in, DType::bf16, heads, 0, 0, s.q, 1},
-              {"k", Use::in, DType::bf16, heads, 0, 0, s.k, 1},
-              {"v", Use::in, DType::bf16, heads, 0, 0, s.v, 1},
-              // not needed: its product with d_o is also that of the weights with theirs
-              {"o", Use::spare, DType::bf16, heads, 0, 0, s.o, 1},
-              {"lse", Use::in, DType::f32, rows_of(heads), 0, 0, s.lse, 1},
-              {"d_o", Use::in, DType::bf16, heads, -1, 1, {}, 1},
-              {"dq", Use::out, DType::bf16, heads, 0, 0, {}, 1},
-              {"dk", Use::out, DType::bf16, heads, 0, 0, {}, 1},
-              {"dv", Use::out, DType::bf16, heads, 0, 0, {}, 1},
-          };
-        },
-    .shipped =
-        [](Views v) {
-          run<&Table::attention_bwd>({.q = v[0],
-                                      .k = v[1],
-                                      .v = v[2],
-                                      .o = v[3],
-                                      .lse = v[4],
-                                      .d_o = v[5],
-                                      .dq = v[6],
-                                      .dk = v[7],
-                                      .dv = v[8],
-                                      .scale = kScale});
-        },
+    .shipped = forward<false>,
 };
 
 }  // namespace spn::kernels

@@ -3,6 +3,7 @@
 #include "kernels/cuda/attention_products.h"
 #include "kernels/cuda/device/attention_short.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/ladder/attention.h"
 #include "kernels/ladder/ladder.h"
 
 namespace spn::kernels {
@@ -117,16 +118,25 @@ void launch_warps(void (*kernel)(A), const A& a) {
   const std::int64_t blocks = (a.z.batch * a.z.heads + kWarps - 1) / kWarps;
   launch(kernel, dim3(static_cast<unsigned>(blocks)), dim3(kWarps * kWarp), 0, stream(), a);
 }
+template <bool dropped>
+AttentionDropout dropout() {
+  return dropped ? AttentionDropout{kAttentionDropout, dropout_threshold(kAttentionDropout.p)} : AttentionDropout{};
+}
+template <bool dropped>
 void warp_a_head(Views v) {
   const auto in = [&](std::size_t i) { return heads<const bf16>(v[i]); };
-  const AttentionForward<bf16> a{in(0), in(1), in(2), heads<bf16>(v[3]), v[4].ptr<float>(), kScale, sizes(v[0]), {}};
+  const AttentionForward<bf16> a{
+      in(0), in(1), in(2), heads<bf16>(v[3]), v[4].ptr<float>(), kScale, sizes(v[0]), dropout<dropped>()};
   launch_warps(attention_short<bf16, true>, a);
 }
+template <bool dropped>
 void warp_a_head_backward(Views v) {
   const auto in = [&](std::size_t i) { return heads<const bf16>(v[i]); };
   const auto out = [&](std::size_t i) { return heads<bf16>(v[i]); };
-  const AttentionBackward<bf16> a{in(0),  in(1),       in(2), in(3), in(5), out(6), out(7), out(8), v[4].ptr<float>(),
-                                  kScale, sizes(v[0]), {}};
+  const AttentionBackward<bf16> a{in(0),  in(1),       in(2),
+                                  in(3),  in(5),       out(6),
+                                  out(7), out(8),      v[4].ptr<float>(),
+                                  kScale, sizes(v[0]), dropout<dropped>()};
   launch_warps(attention_short_bwd<bf16, true>, a);
 }
 void thread_a_row(Views v) {
@@ -139,7 +149,7 @@ void thread_a_row(Views v) {
 }  // namespace
 
 std::span<const Rung> attention_fwd_rungs() {
-  static const Rung rungs[] = {{"a thread a query", thread_a_query}, {"a warp a head, f32", warp_a_head}};
+  static const Rung rungs[] = {{"a thread a query", thread_a_query}, {"a warp a head, f32", warp_a_head<false>}};
   return rungs;
 }
 std::span<const Rung> attention_long_rungs() {
@@ -147,7 +157,15 @@ std::span<const Rung> attention_long_rungs() {
   return rungs;
 }
 std::span<const Rung> attention_bwd_rungs() {
-  static const Rung rungs[] = {{"a thread a row", thread_a_row}, {"a warp a head, f32", warp_a_head_backward}};
+  static const Rung rungs[] = {{"a thread a row", thread_a_row}, {"a warp a head, f32", warp_a_head_backward<false>}};
+  return rungs;
+}
+std::span<const Rung> attention_dropout_fwd_rungs() {
+  static const Rung rungs[] = {{"a warp a head, f32", warp_a_head<true>}};
+  return rungs;
+}
+std::span<const Rung> attention_dropout_bwd_rungs() {
+  static const Rung rungs[] = {{"a warp a head, f32", warp_a_head_backward<true>}};
   return rungs;
 }
 

@@ -1,6 +1,8 @@
 // The rungs below image_embed's run of bytes: one by one, then 16 bytes of the result a thread, but one load at a time.
+// Augmented: a block for each tile, which draws for it alone and has no next one to load meanwhile.
 #include "kernels/cuda/device/image.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/ladder/image.h"
 #include "kernels/ladder/ladder.h"
 
 namespace spn::kernels {
@@ -27,10 +29,29 @@ void one_load(Views v) {
          dim3(kFlatThreads), 0, stream(), v[1].ptr<bf16>(), v[0].ptr<std::uint8_t>(), n, image_normal());
 }
 
+void tile_a_block(Views v) {
+  const auto images = static_cast<int>(v[0].dim(0)), side = static_cast<int>(v[0].dim(1));
+  const int tiles = (side + kTileSide - 1) / kTileSide;
+  const ImageTiles g{.images = images,
+                     .height = side,
+                     .width = side,
+                     .down = tiles,
+                     .across = tiles,
+                     .share = 1,
+                     .packs = side % 8 == 0,
+                     .normal = image_normal()};
+  launch(image_embed_tiles<bf16, true>, dim3(static_cast<unsigned>(images * tiles * tiles)), dim3(kImageTileThreads), 0,
+         stream(), v[1].ptr<bf16>(), v[0].ptr<std::uint8_t>(), g, kImageAugmentation);
+}
+
 }  // namespace
 
 std::span<const Rung> image_embed_rungs() {
   static const Rung rungs[] = {{"a byte a thread", one_by_one}, {"8 bytes a thread", one_load}};
+  return rungs;
+}
+std::span<const Rung> image_augment_rungs() {
+  static const Rung rungs[] = {{"a tile a block", tile_a_block}};
   return rungs;
 }
 

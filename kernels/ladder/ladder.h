@@ -39,6 +39,7 @@ struct Ladder {
   std::vector<Operand> (*operands)(std::int64_t elements);
   // Through the table of the views' device.
   void (*shipped)(Views);
+  std::int64_t of_model = 0;  // elements that the full model has; 0: as many as fill a GPU
 };
 
 // Every ladder: kernels/ladder/ladders.cpp.
@@ -60,9 +61,10 @@ inline std::int64_t least_bytes(std::span<const Operand> operands) {
 }
 
 // Ladders and their rungs, by family file.
-extern const Ladder kLayerNormFwdLadder, kLayerNormBwdLadder;  // layer_norm.cpp
-extern const Ladder kAdamWLadder, kAdamWCopyLadder;            // adamw.cpp
-std::span<const Rung> layer_norm_fwd_rungs();                  // layer_norm.cu
+extern const Ladder kLayerNormFwdLadder, kLayerNormBranchLadder, kLayerNormBwdLadder;  // layer_norm.cpp
+extern const Ladder kAdamWLadder, kAdamWCopyLadder;                                    // adamw.cpp
+std::span<const Rung> layer_norm_fwd_rungs();                                          // layer_norm.cu
+std::span<const Rung> layer_norm_branch_rungs();
 std::span<const Rung> layer_norm_bwd_rungs();
 std::span<const Rung> adamw_rungs();  // adamw.cu
 std::span<const Rung> adamw_copy_rungs();
@@ -73,10 +75,14 @@ std::span<const Rung> batch_norm_apply_rungs();
 std::span<const Rung> contrastive_fwd_rungs();  // contrastive.cu
 std::span<const Rung> contrastive_bwd_rungs();
 extern const Ladder kAttentionFwdLadder, kAttentionBwdLadder, kAttentionLongLadder;  // attention.cpp
-extern const Ladder kImageEmbedLadder;                                               // image.cpp
-std::span<const Rung> attention_fwd_rungs();                                         // attention.cu
+extern const Ladder kAttentionDropoutFwdLadder, kAttentionDropoutBwdLadder;
+extern const Ladder kImageEmbedLadder, kImageAugmentLadder;  // image.cpp
+std::span<const Rung> attention_fwd_rungs();                 // attention.cu
 std::span<const Rung> attention_bwd_rungs();
+std::span<const Rung> attention_dropout_fwd_rungs();
+std::span<const Rung> attention_dropout_bwd_rungs();
 std::span<const Rung> attention_long_rungs();
 std::span<const Rung> image_embed_rungs();  // image.cu
+std::span<const Rung> image_augment_rungs();
 
 }  // namespace spn::kernels

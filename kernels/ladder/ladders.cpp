@@ -4,10 +4,12 @@
 namespace spn::kernels {
 
 std::span<const Ladder> ladders() {
-  static const Ladder all[] = {kLayerNormFwdLadder,   kLayerNormBwdLadder,   kAttentionFwdLadder,
-                               kAttentionBwdLadder,   kAttentionLongLadder,  kImageEmbedLadder,
-                               kAdamWLadder,          kAdamWCopyLadder,      kBatchNormStatsLadder,
-                               kBatchNormApplyLadder, kContrastiveFwdLadder, kContrastiveBwdLadder};
+  static const Ladder all[] = {kLayerNormFwdLadder,        kLayerNormBranchLadder, kLayerNormBwdLadder,
+                               kAttentionFwdLadder,        kAttentionBwdLadder,    kAttentionDropoutFwdLadder,
+                               kAttentionDropoutBwdLadder, kAttentionLongLadder,   kImageEmbedLadder,
+                               kImageAugmentLadder,        kAdamWLadder,           kAdamWCopyLadder,
+                               kBatchNormStatsLadder,      kBatchNormApplyLadder,  kContrastiveFwdLadder,
+                               kContrastiveBwdLadder};
   return all;
 }
 

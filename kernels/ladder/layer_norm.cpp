@@ -1,4 +1,5 @@
-// Layer norm as the ViT has it: rows of 1,024 in bf16, parameters in fp32.
+// Layer norm as the ViT has it: rows of 1,024 in bf16, parameters in fp32; alone, and with the branch of the block
+// before added on the way.
 #include <algorithm>
 
 #include "kernels/ladder/ladder.h"
@@ -32,6 +33,30 @@ const Ladder kLayerNormFwdLadder = {
     .shipped =
         [](Views v) {
           run<&Table::layer_norm_fwd>({.x = v[0], .w = v[1], .b = v[2], .y = v[3], .mean = v[4], .rstd = v[5]});
+        },
+};
+
+const Ladder kLayerNormBranchLadder = {
+    .name = "layer_norm_branch",
+    .about = "the same of a sum of two, which is written too",
+    .operands =
+        [](std::int64_t elements) {
+          const std::int64_t rows = rows_of(elements);
+          return std::vector<Operand>{
+              {"x", Use::in, DType::bf16, {rows, kWidth}, -1, 1, {}, 1},
+              {"branch", Use::in, DType::bf16, {rows, kWidth}, -1, 1, {}, 1},
+              {"w", Use::in, DType::f32, {kWidth}, 0.5, 1.5, {}, 1},
+              {"b", Use::in, DType::f32, {kWidth}, -1, 1, {}, 1},
+              {"sum", Use::out, DType::bf16, {rows, kWidth}, 0, 0, {}, 1},
+              {"y", Use::out, DType::bf16, {rows, kWidth}, 0, 0, {}, 16},
+              {"mean", Use::out, DType::f32, {rows}, 0, 0, {}, 16},
+              {"rstd", Use::out, DType::f32, {rows}, 0, 0, {}, 16},
+          };
+        },
+    .shipped =
+        [](Views v) {
+          run<&Table::layer_norm_fwd>(
+              {.x = v[0], .w = v[2], .b = v[3], .y = v[5], .mean = v[6], .rstd = v[7], .branch = v[1], .sum = v[4]});
         },
 };
 

@@ -86,7 +86,7 @@ class Problem {
 
 double measure_kernels(const KernelCase& what,
                        const std::function<void(const RungFigure&, double copy_gb_per_s)>& done) {
-  if (what.elements < 1 || what.repeats < 1)
+  if (what.elements < 0 || what.repeats < 1)
     fail_usage("bench kernels", "expected positive --elements and --repeats, got {} and {}", what.elements,
                what.repeats);
   std::string names;
@@ -97,11 +97,13 @@ double measure_kernels(const KernelCase& what,
   }
   if (!any) fail_usage("bench kernels", "expected --only to be one of {}, got {}", names, what.only);
 
-  const double copy = copy_gb_per_s(what.device, what.elements, what.repeats);
   const bool on_cpu = what.device.type == DeviceType::cpu;
+  const std::int64_t usual = what.elements > 0 ? what.elements : std::int64_t{1} << (on_cpu ? 22 : 26);
+  const double copy = copy_gb_per_s(what.device, usual, what.repeats);
   for (const Ladder& l : kernels::ladders()) {
     if (!what.only.empty() && what.only != l.name) continue;
-    const std::vector<Operand> operands = l.operands(what.elements);
+    const std::int64_t elements = what.elements == 0 && !on_cpu && l.of_model > 0 ? l.of_model : usual;
+    const std::vector<Operand> operands = l.operands(elements);
     const std::vector<Tensor> values = host_values(operands);
     const Problem problem(operands, values, what.device);
     std::optional<Problem> reference;
@@ -115,6 +117,7 @@ double measure_kernels(const KernelCase& what,
                    .about = l.about,
                    .rung = rung.name,
                    .shipped = rung.run == l.shipped,
+                   .elements = elements,
                    .bytes = kernels::least_bytes(operands)};
       problem.fill();
       rung.run(problem.views());

@@ -11,7 +11,7 @@ namespace spn::bench {
 
 struct KernelCase {
   Device device;
-  std::int64_t elements = 0;  // of the largest operand
+  std::int64_t elements = 0;  // of the largest operand; 0: 2^26 on a GPU (or what a ladder says), 2^22 on the CPU
   int repeats = 20;           // at most: what takes long is timed three times, or for a second
   std::string only;           // a ladder's name; empty: all
 };
@@ -19,6 +19,7 @@ struct KernelCase {
 struct RungFigure {
   std::string kernel, about, rung;  // the last rung of a kernel is the table's entry
   bool shipped = false;             // this one
+  std::int64_t elements = 0;        // that were asked of the largest operand
   std::int64_t bytes = 0;           // that the work must move at least
   double seconds = 0;               // median of `repeats`
   int repeats = 0;
@@ -27,7 +28,7 @@ struct RungFigure {
 };
 
 // Calls `done` after each rung, so that a run that is ended early has told what it knew. The result: GB/s of a copy of
-// a large array on the device, both directions counted. Usage error where no ladder is called `only`; throws when a
+// `elements` f32 on the device, both directions counted. Usage error where no ladder is called `only`; throws when a
 // rung is wrong.
 double measure_kernels(const KernelCase& what,
                        const std::function<void(const RungFigure&, double copy_gb_per_s)>& done);
