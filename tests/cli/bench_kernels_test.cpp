@@ -22,6 +22,7 @@ TEST(BenchKernels, PrintsALineOfJsonAKernel) {
     EXPECT_EQ(j["rung"], "shipped");
     EXPECT_TRUE(j["shipped"].get<bool>());
     EXPECT_EQ(j["repeats"], 2);
+    EXPECT_EQ(j["elements"], 5000);
     EXPECT_GT(j["gb_per_s"].get<double>(), 0);
     EXPECT_GT(j["copy_gb_per_s"].get<double>(), 0);
     if (j["kernel"] == "adamw") {
@@ -29,7 +30,7 @@ TEST(BenchKernels, PrintsALineOfJsonAKernel) {
     }
     ++kernels;
   }
-  EXPECT_EQ(kernels, 12);
+  EXPECT_EQ(kernels, 16);
   EXPECT_NE(ran.text.find("of copy"), std::string::npos) << ran.text;
 }
 
