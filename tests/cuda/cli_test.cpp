@@ -43,13 +43,14 @@ void CudaCommands::as_on_the_cpu(const std::string& train_pack, const std::strin
   const auto want = test::read_metrics(folder / "cpu"), got = test::read_metrics(folder / "cuda");
   ASSERT_EQ(want.size(), 5U);
   ASSERT_EQ(got.size(), want.size());
+  const double bound = test::device_orders() > 1 ? 1e-4 : 1e-3;  // the emulator's products are the CPU's
   for (std::size_t i = 0; i < want.size(); ++i)
     for (const char* key : {"loss", "loss_spot", "loss_niche", "loss_cross", "grad_norm"})
-      EXPECT_TRUE(std::abs(got[i].at(key) - want[i].at(key)) <= 1e-3 * std::abs(want[i].at(key)))
+      EXPECT_TRUE(std::abs(got[i].at(key) - want[i].at(key)) <= bound * std::abs(want[i].at(key)))
           << "step " << i + 1 << " " << key << ": " << got[i].at(key) << " against " << want[i].at(key);
   const std::string step = "/checkpoints/step-00000005";
   EXPECT_TRUE(test::relative_distance(test::read_weights(folder / ("cuda" + step)),
-                                      test::read_weights(folder / ("cpu" + step))) <= 1e-3);
+                                      test::read_weights(folder / ("cpu" + step))) <= bound);
 
   // one checkpoint, embedded on both
   for (const std::string device : {"cpu", "cuda"})
