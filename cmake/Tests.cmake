@@ -122,7 +122,7 @@ endforeach()
 
 find_package(Python3 REQUIRED COMPONENTS Interpreter)  # python3
 # The scripts of launch/, as a maintainer runs them.
-foreach(script local/bundle bench/gpu_check bench/gpu_report)
+foreach(script local/bundle bench/gpu_check bench/gpu_fakes bench/gpu_report bench/gpu_run)
   get_filename_component(name ${script} NAME)
   add_test(NAME ${name} COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/launch/${script}_test.py ${CMAKE_BINARY_DIR})
   set_tests_properties(${name} PROPERTIES LABELS cli TIMEOUT 900)

@@ -2,29 +2,33 @@
 time, keeps their output in logs, and writes gpu-check.json after each. How parts run is in gpu_run.py, what is timed in
 gpu_figures.py, what is concluded from output in gpu_report.py.
 
-A part passes, fails, or is skipped with the reason said; a figure that was measured has passed, and the table says
-which target it reached."""
+A part passes, fails, is cut at its limit, or is skipped with the reason said; a figure that was measured has passed, and
+the table says which target it reached."""
 import argparse
 import hashlib
 import os
 import re
 import shutil
-import subprocess
+import signal
 import sys
+import time
+import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import gpu_report as report  # noqa: E402
 from gpu_figures import TINY, Figures  # noqa: E402
-from gpu_run import Failed, Skip  # noqa: E402
+from gpu_run import Cut, Failed, Skip  # noqa: E402
 
 REAL_SLIDES = "CudaCommands.PretrainAndEmbedRealSlidesAsOnTheCpu"
 # Whole models and what only libraries compute; every kernel of ours is in the other suites.
 NOT_UNDER_SANITIZERS = [suite + "*" for suite in ("CudaBench", "CudaCommands", "CudaConv", "CudaGemm", "CudaTrain", "*Nccl")]
+FLOOR = 20  # seconds for a command of a short part: a program that starts on a slow machine is not hanging
 
 
 class Check(Figures):
     def device(self, seconds, entry):
+        end = time.monotonic() + seconds
         text = self.must("version", [self.spotniche, "--version"], seconds)
         self.machine["spotniche"] = [s for s in text.splitlines()[1:] if s]
         # by what is in them: --version says the same of two commits
@@ -34,18 +38,36 @@ class Check(Figures):
                                     for name in ("spotniche", "test_cuda") if (folder / name).exists()}
         about = bundle / "about.txt"
         if about.exists():
-            self.machine["bundle"] = about.read_text().splitlines()
-        if not self.cuda:
-            return "cpu"
-        if shutil.which("nvidia-smi"):
-            query = "name,driver_version,memory.total"
-            smi = subprocess.run(["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits", "-i",
-                                  self.env["CUDA_VISIBLE_DEVICES"]], stdout=subprocess.PIPE, text=True).stdout
-            if smi.count(",") >= 2:
-                self.machine["gpu"] = dict(zip(query.split(","), [s.strip() for s in smi.splitlines()[0].split(",")]))
-        if not re.search(r"^\s+cuda: ", text, re.M):
-            raise Failed("spotniche sees no GPU; see logs/version.log and nvidia-smi")
-        return self.machine.get("gpu", {}).get("name", "")
+            self.machine["bundle"] = about.read_text(errors="replace").splitlines()
+        self.machine["libraries"] = {"ours": report.libraries_of(text), "folders": os.environ.get("SPN_CUDA_LIBRARIES")}
+        if self.cuda:
+            self.machine["gpu"] = report.gpu_of(text)
+            self.machine["nvidia-smi"] = self.nvidia_smi()
+            if not self.machine["gpu"]:
+                raise Failed("spotniche sees no GPU; see logs/version.log and nvidia-smi")
+        return f"{self.machine.get('gpu', {}).get('name', 'cpu')}, {self.warm_up(end - time.monotonic(), entry)}"
+
+    def nvidia_smi(self):
+        """What it says of the GPU, word for word: any of it may be `[N/A]`. Empty when it says nothing."""
+        query = "name,driver_version,memory.total,clocks.max.sm,power.limit"
+        if not shutil.which("nvidia-smi"):
+            return {}
+        _, text, _ = self.run("nvidia-smi", ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits", "-i",
+                                             self.env["CUDA_VISIBLE_DEVICES"]], 20)
+        lines = [s for s in text.splitlines()[1:] if s.count(",") == query.count(",")]
+        return dict(zip(query.split(","), [s.strip() for s in lines[0].split(",")])) if lines else {}
+
+    def warm_up(self, seconds, entry):
+        """One tiny step, for what it reads: cuBLASLt's and cuDNN's GB from a disk that may be cold, which would else be
+        the time of the first part with a limit. No part fails for it."""
+        start = time.monotonic()
+        try:
+            self.must("warm-up", [self.spotniche, "bench", "step", "--config", TINY, "--global-batch", 8, "--steps", 1,
+                                  "--warm-up", 1, "--device", self.a.device, "--precision", "bf16"], seconds)
+            entry["warm_up"] = f"warm-up {time.monotonic() - start:.0f} s"
+        except Failed as why:
+            entry["warm_up"] = f"no warm-up: {why}"
+        return entry["warm_up"]
 
     def test_program(self):
         name = "test_cuda" if self.cuda else "test_cuda_emulated"
@@ -58,11 +80,15 @@ class Check(Figures):
         if self.a.small and not only:
             suites = [s for s in self.must("suites", command[:1] + ["--gtest_list_tests"], 30).splitlines() if re.match(r"\w+\.", s)]
             command[1] = "--gtest_filter=" + suites[0].split()[0] + "*"
-        status, text, cut = self.run(log, command, seconds, {"SPN_REAL_SLIDES": self.slides or ""})
+        return self.judge_tests(log, entry, *self.run(log, command, seconds, {"SPN_REAL_SLIDES": self.slides or ""}))
+
+    def judge_tests(self, log, entry, status, text, cut):
         passed, failed, skipped, problem = report.count_tests(text, cut)
         entry["tests"] = [passed, failed, skipped]
+        if cut and not failed:
+            raise Cut(f"{passed} passed, {skipped} skipped; {problem}, see logs/{log}.log")
         if failed or problem or status != 0:
-            raise Failed(f"{failed} failed, {problem or 'see'} logs/{log}.log")
+            raise Failed(f"{failed} failed, {problem or f'status {status}'}; see logs/{log}.log")
         return f"{passed} passed, {skipped} skipped"
 
     def real_slides(self, seconds, entry):
@@ -86,28 +112,29 @@ class Check(Figures):
             if not found:
                 raise Skip("compute-sanitizer is not here (PATH, CUDA_HOME)")
             program = self.test_program()
-            command = [found, "--tool", tool, "--error-exitcode", "9", "--target-processes", "all",
-                       "--print-limit", "20"]
+            command = [found, "--tool", tool, "--error-exitcode", "9", "--target-processes", "all", "--print-limit", "20"]
             # our kernels alone: cuBLASLt's and cuDNN's cost most of the time, and not all that racecheck says of them holds
-            ours = report.kernel_filter(self.run("sanitizer-help", [found, "--help"], 20)[1])
+            help_text = self.run("sanitizer-help", [found, "--help"], 20)[1]
+            ours = report.kernel_filter(help_text)
             entry["kernels"] = " ".join(ours) or "all, also the libraries': this compute-sanitizer has no filter by name"
-            status, text, cut = self.run(tool, command + ours + [program, "--gtest_filter=-" + ":".join(NOT_UNDER_SANITIZERS)],
-                                         seconds)
-            findings = report.sanitizer_findings(text)
+            command += report.sanitizer_options(tool, help_text) + ours
+            # plain: each tensor an allocation of its own, or an access past its end is one into our own pool
+            status, text, cut = self.run(tool, [*command, program, "--gtest_filter=-" + ":".join(NOT_UNDER_SANITIZERS)], seconds,
+                                         {"SPN_MEMORY": "plain"})
+            findings, entry["doubts"] = report.sanitizer_findings(text), report.sanitizer_doubts(text)[:20]
             passed, failed, skipped, problem = report.count_tests(text, cut)
+            doubts = f", {len(entry['doubts'])} warnings" if entry["doubts"] else ""
             if passed == 0 and report.sanitizer_is_blind(text):
                 raise Skip(f"compute-sanitizer cannot look at this GPU here; see logs/{tool}.log")
             if findings:
                 raise Failed(f"{findings[0]} ({len(findings)} in all); see logs/{tool}.log")
-            if cut:
-                if not passed:
-                    raise Skip(f"{problem}; give --minutes")
-                # each test that came through was looked at; the rest is said, not counted
+            if cut:  # how its process ended says nothing; each test that came through was looked at
                 entry["not_reached"] = problem
-                return f"nothing found, but {problem}"
-            if status != 0 or failed or problem:
-                raise Failed(f"status {status}, {failed} tests failed under it, {problem}; see logs/{tool}.log")
-            return f"nothing found in {passed} tests"
+                raise Cut(f"nothing found in {passed} tests{doubts}; {problem}")
+            warned = status == 9 and any("Race reported" in doubt for doubt in entry["doubts"])  # it may count them as errors
+            if (status != 0 and not warned) or failed or problem:
+                raise Failed(f"status {status}, {failed} tests failed under it, {problem or 'no finding'}; see logs/{tool}.log")
+            return f"nothing found in {passed} tests{doubts}"
         return body
 
     def pack(self):
@@ -148,12 +175,13 @@ class Check(Figures):
             raise Skip("NCCL is for GPUs")
         if not program.exists():
             raise Skip(f"there is no {program}")
-        status, text, cut = self.run("nccl", ["mpirun", "-np", 2, program], seconds, {"NCCL_DEBUG": "WARN"})
-        passed, failed, skipped, problem = report.count_tests(text, cut)
-        entry["tests"] = [passed, failed, skipped]
-        if failed or problem or status != 0:
-            raise Failed(f"{failed} failed, {problem or 'see'} logs/nccl.log")
-        return f"{passed} passed on 2 ranks"
+        env = {"NCCL_DEBUG": "WARN", **self.patience(seconds)}
+        return self.judge_tests("nccl", entry, *self.run("nccl", ["mpirun", "-np", 2, program], seconds, env)) + " on 2 ranks"
+
+    @staticmethod
+    def patience(seconds):
+        """A rank that waits gives up before its part does, and says for what."""
+        return {"SPN_RANK_TIMEOUT": f"{max(5, min(20, seconds / 2)):.0f}"}
 
     def ranks(self, mode):
         """Launched anew first: should NCCL hang inside a captured step alone, the part that does not come back says so."""
@@ -169,32 +197,35 @@ class Check(Figures):
 
             env = {"NCCL_SOCKET_IFNAME": "lo", "NCCL_P2P_DISABLE": "1", "NCCL_SHM_DISABLE": "1", "NCCL_IB_DISABLE": "1",
                    "NCCL_NET": "Socket", "NCCL_DEBUG": "WARN"}
-            two = self.pretrain("two-ranks-" + mode, n, self.a.device, seconds * 0.6, ["--cuda-graph", mode], on_two, env)
+            limit = self.limit(seconds * 0.6)
+            env.update(self.patience(limit))
+            two = self.pretrain("two-ranks-" + mode, n, self.a.device, limit, ["--cuda-graph", mode], on_two, env)
             return self.compare(self.made["one-rank"], two, n, 1e-4, entry)
         return body
 
     def curve(self, seconds, entry):
         n = self.steps(50)
-        on_cpu = self.pretrain("curve-cpu", n, "cpu", seconds * 0.7)
+        on_cpu = self.pretrain("curve-cpu", n, "cpu", max(FLOOR, seconds * 0.7))
         self.made["run"] = str(self.out / "curve-cpu")
-        on_device = self.pretrain("curve-device", n, self.a.device, seconds * 0.3)
+        on_device = self.pretrain("curve-device", n, self.a.device, max(FLOOR, seconds * 0.3))
         self.compare(on_cpu[:20], on_device[:20], min(n, 20), 1e-4, entry)
         return self.compare(on_cpu, on_device, n, 1e-3, entry)
 
     def graph(self, seconds, entry):
         n = self.steps(20)
-        runs = [self.pretrain("graph-" + mode, n, self.a.device, seconds / 2, ["--cuda-graph", mode]) for mode in ("auto", "off")]
+        runs = [self.pretrain("graph-" + mode, n, self.a.device, max(FLOOR, seconds / 2), ["--cuda-graph", mode])
+                for mode in ("auto", "off")]
         return self.compare(*runs, n, 1e-6, entry)
 
     def embed(self, seconds, entry):
         if "run" not in self.made:
-            self.pretrain("embed-run", 3, "cpu", seconds / 2)
+            self.pretrain("embed-run", 3, "cpu", max(FLOOR, seconds / 2))
             self.made["run"] = str(self.out / "embed-run")
         files = [self.out / f"embedded-{i}.h5ad" for i in ("cpu", "device")]
         for file, device in zip(files, ("cpu", self.a.device)):
             file.unlink(missing_ok=True)
             self.must(file.stem, [self.spotniche, "embed", "--checkpoint", self.made["run"], "--pack", self.pack(), "--output",
-                                  file, "--device", device], seconds / 3)
+                                  file, "--device", device], max(FLOOR, seconds / 3))
         text = self.must("embedded", [self.spotniche, "inspect", files[0], "--against", files[1]], 30)
         problem, entry["worst"] = report.compare_embeddings(text, 1e-4)
         if problem:
@@ -207,7 +238,7 @@ class Check(Figures):
             print(f"gpu_check: expected {self.spotniche}, got no such program; run it from a bundle, or give --bin")
             return 1
         only, self.a.only = self.a.only, None
-        self.part("device", 60, self.device, reserve=True)
+        self.part("device", 120, self.device, reserve=True)
         self.a.only = only
         if self.parts[0]["status"] == "passed":
             self.go_on()
@@ -229,6 +260,8 @@ class Check(Figures):
             self.part("kernels", 90, self.own_kernels, reserve=True)
             for row, _, profiled, _ in rows:
                 self.part("profile:" + row, 40, profiled, reserve=True)
+            if any(self.wanted("torch:" + row) for row in report.MEASURED):
+                self.part("torch:libraries", 60, self.torch_libraries, reserve=True)
             for row, _, _, beside in rows:
                 self.part("torch:" + row, 150, beside, reserve=True)
             self.part("torch:kernels", 90, self.torch_kernels, reserve=True)
@@ -238,16 +271,19 @@ class Check(Figures):
         if not self.goes_on and (self.out / "gpu-check.json").exists():  # nothing ran: what is there stays
             print(report.last_line(self.parts))
             return 1
-        result, seconds = self.write()
         print()
-        if result["figures"]:
-            print(report.table(result["figures"]))
+        try:
+            result, seconds = self.write()
+            if result["figures"]:
+                print(report.table(result["figures"]))
+            print(f"{seconds:.0f} s; {self.out / 'gpu-check.json'} and logs/ beside it")
+        except Exception:  # what was found is in the lines above and in the file of the part before
+            traceback.print_exc(file=sys.stdout)
         if not self.cuda:
             print("on the CPU: the figures say that this script works, and nothing about speed")
-        print(f"{seconds:.0f} s; {self.out / 'gpu-check.json'} and logs/ beside it")
         print(report.last_line(self.parts))
-        passed, failed, _ = report.counts(self.parts)
-        return 1 if failed or not passed else 0
+        passed, failed, _, cut = report.counts(self.parts)
+        return 1 if failed or cut or not passed else 0
 
 
 def main():
@@ -262,6 +298,8 @@ def main():
     args = parser.parse_args()
     if args.device == "cpu" and not args.small:
         parser.error("--device cpu needs --small: the sizes of the course are those of a GPU")
+    for told in (signal.SIGTERM, signal.SIGHUP):  # commands have sessions of their own, and would stay on the GPU
+        signal.signal(told, lambda number, _: sys.exit(128 + number))
     sys.exit(Check(args).course())
 
 

@@ -1,25 +1,28 @@
 """The figures of gpu_check.py: `spotniche bench` beside torch_peer.py at the sizes of the table, and the kernels."""
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import gpu_report as report  # noqa: E402
-from gpu_run import ROOT, Failed, Runner, Skip  # noqa: E402
+from gpu_run import ROOT, Cut, Failed, Runner, Skip  # noqa: E402
 
 # Rows and columns of the logits that the loss holds at once; the first is what ships (kernels/cuda/panel_limits.h).
 PANELS = ("2048x4096", "1024x4096", "4096x4096", "4096x8192", "8192x8192")
 TINY, FULL, FULL_224 = (str(ROOT / "configs" / "model" / name) for name in ("tiny.cfg", "st_align.cfg", "st_align_224.cfg"))
 
 
+def batch_of(arguments):
+    """Of a command of `spotniche bench`: what a figure is of, and its targets may not be for."""
+    return next(int(value) for name, value in zip(arguments, arguments[1:]) if name in ("--global-batch", "--batch"))
+
+
 class Figures(Runner):
     def sizes(self):
         """Per row: arguments of `spotniche bench`, arguments of torch_peer.py, and how a figure is read from each."""
         common = ["--device", self.a.device, "--precision", "bf16"]
-        memory = float(self.machine.get("gpu", {}).get("memory.total", 0))
-        batch = 4096 if memory > 100e3 else 2048  # of the 32-px step, whose activations are 14 MB a pair
+        batch = 4096 if self.memory_gib() > 97 else 2048  # of the 32-px step, whose activations are 14 MB a pair
         rate = (lambda j: j["pairs_per_s"]), (lambda j: j["pairs_per_s"])
         seconds = (lambda j: j["seconds"] * 1e3), (lambda j: j["seconds"] * 1e3)
         if self.a.small:
@@ -43,6 +46,12 @@ class Figures(Runner):
                         ["--part", "niche_image", "--config", FULL, "--batch", 256, "--steps", 10, "--compile", *common],
                         ((lambda j: j["images_per_s"]), rate[1]))}
 
+    def memory_gib(self):
+        """Of the GPU, 0 where nobody says it: by spotniche itself, else by nvidia-smi, whose answer may be `[N/A]`."""
+        gib = self.machine.get("gpu", {}).get("memory_gib")
+        mib = self.machine.get("nvidia-smi", {}).get("memory.total", "")
+        return gib or (float(mib) / 1024 if mib.replace(".", "", 1).isdigit() else 0)
+
     def bench(self, name, arguments, seconds, env=None):
         """JSON lines of `spotniche bench`; a benchmark that this build does not know is skipped, not failed."""
         # libraries' candidates are measured, as PyTorch's side does with cudnn.benchmark; SPN_TUNE=0 keeps to heuristics
@@ -50,20 +59,37 @@ class Figures(Runner):
                                      {"SPN_TUNE": os.environ.get("SPN_TUNE", "1"), **(env or {})})
         if status == 2 and "expected what to time first" in text:
             raise Skip(f"this build has no `bench {arguments[0]}`")
+        if cut:
+            raise Cut(f"not done in time; see logs/{name}.log")
         if status != 0:
-            raise Failed(f"{'not done in time' if cut else f'status {status}'}; see logs/{name}.log")
-        return report.read_jsonl(text)
+            raise Failed(f"status {status}; see logs/{name}.log")
+        lines = report.read_jsonl(text)
+        if not lines:
+            raise Failed(f"no figure was printed; see logs/{name}.log")
+        return lines
+
+    def torch_libraries(self, seconds, entry):
+        """A part of its own: PyTorch is GBs, which a cold disk gives slowly."""
+        status, text, cut = self.run("torch-libraries", [sys.executable, ROOT / "launch/bench/torch_versions.py", self.a.device],
+                                     seconds)
+        if cut:
+            raise Cut("PyTorch was not loaded in time; see logs/torch-libraries.log")
+        found = report.read_jsonl(text)
+        if status != 0 or not found:
+            self.torch = self.machine["torch"] = ""
+            raise Skip(f"{sys.executable} has no PyTorch; set SPN_PYTHON to one that has")
+        self.torch = self.machine["torch"] = found[-1]["torch"]
+        said = report.said_of_libraries(self.machine.get("libraries", {}).get("ours", {}), found[-1])
+        self.machine["torch_libraries"] = {**found[-1], "beside_ours": said}
+        return f"PyTorch {self.torch}: {said}"
 
     def peer(self, name, arguments, seconds):
         """torch_peer.py, with less help where PyTorch itself fails: without the graph, then without compilation."""
+        end = time.monotonic() + seconds
         if self.torch is None:
-            tried = subprocess.run([sys.executable, "-c", "import torch; print(torch.__version__)"], stdout=subprocess.PIPE,
-                                   stderr=subprocess.DEVNULL, text=True)
-            self.torch = tried.stdout.strip() if tried.returncode == 0 else ""
-            self.machine["torch"] = self.torch
+            self.torch_libraries(seconds, {})
         if not self.torch:
             raise Skip(f"{sys.executable} has no PyTorch; set SPN_PYTHON to one that has")
-        end = time.monotonic() + seconds
         threads = 1 if self.a.small else os.cpu_count()
         base = [sys.executable, ROOT / "launch/bench/torch_peer.py", "--threads", threads, "--layout", "channels_last"]
         tries = [(arguments, "")]
@@ -74,28 +100,26 @@ class Figures(Runner):
             # what is compiled here is not compiled again by a second call
             status, text, cut = self.run(f"{name}{i or ''}", [*base, *args], max(1, end - time.monotonic()),
                                          {"TORCHINDUCTOR_CACHE_DIR": str(self.out / "inductor")})
-            if status == 0:
-                return report.read_jsonl(text), less
+            lines = report.read_jsonl(text)  # of one that was cut: what it had measured by then
+            if lines and (cut or status == 0):
+                return lines, less + (" (not done in its time)" if cut else "")
             if cut:
-                lines = report.read_jsonl(text[:text.rfind("\n") + 1])  # what it had measured by then
-                if lines:
-                    return lines, less + " (not done in its time)"
-                raise Skip("PyTorch was not done in its time; give --minutes")
+                raise Cut("PyTorch was not done in its time; give --minutes")
         raise Failed(f"PyTorch failed; see logs/{name}.log")
 
     def measure(self, row):
-        ours, peer, (read, read_peer) = self.sizes()[row]
-
         def own(seconds, entry):
-            panel = self.made.get("panel") if row == "loss" else None
+            ours, _, (read, _) = self.sizes()[row]
+            panel, batch = self.made.get("panel") if row == "loss" else None, batch_of(ours)
             j = self.bench(row, ours, seconds, {"SPN_LOSS_PANEL": panel} if panel else None)[0]
             if panel:
                 j["panel"] = panel
-            self.figures.append(report.make_figure(row, read(j), None, extra_bytes=j.get("extra_bytes"), ours=j))
-            return f"{report.number(read(j))} {report.target_of(row)[1]}"
+            self.figures.append(report.make_figure(row, read(j), None, extra_bytes=j.get("extra_bytes"), batch=batch, ours=j))
+            return f"{report.number(read(j))} {report.target_of(row)[1]}, batch {batch:,}"
 
         def profiled(seconds, entry):
-            j = next((j for j in self.bench("profile-" + row, [*ours, "--profile"], seconds) if j["bench"] == "profile"), None)
+            lines = self.bench("profile-" + row, [*self.sizes()[row][0], "--profile"], seconds)
+            j = next((j for j in lines if j.get("bench") == "profile"), None)
             if j is None:
                 raise Failed(f"no profile was printed; see logs/profile-{row}.log")
             entry["profile"] = j
@@ -105,26 +129,36 @@ class Figures(Runner):
             figure = next((f for f in self.figures if f["row"] == row), None)
             if figure is None:
                 raise Skip("there is no figure of ours to compare with")
+            _, peer, (_, read_peer) = self.sizes()[row]
             lines, less = self.peer("torch-" + row, peer, seconds)
             value = read_peer(lines[0])
-            figure.update(report.make_figure(row, figure["value"], value, extra_bytes=figure["extra_bytes"]), torch_run=lines[0],
-                          torch_without=less)
-            return f"{report.number(value)} {figure['unit']}, ratio {figure['ratio']:.2f}{', ' + less if less else ''}"
+            figure.update(report.make_figure(row, figure["value"], value, extra_bytes=figure["extra_bytes"],
+                                             batch=figure["batch"]), torch_run=lines[0], torch_without=less)
+            ratio = "unknown" if figure["ratio"] is None else f"{figure['ratio']:.2f}"
+            return f"{report.number(value)} {figure['unit']}, ratio {ratio}, batch {figure['batch']:,}{', ' + less if less else ''}"
         return own, profiled, beside
 
     def panels(self, seconds, entry):
-        """The row `loss` is measured with the fastest."""
+        """The row `loss` is measured with the fastest; with the one that ships, where none was timed."""
         if not self.cuda:
             raise Skip("panels of logits are a GPU's")
         ours, end, entry["ms"] = self.sizes()["loss"][0], time.monotonic() + seconds, {}
         for panel in PANELS:
             if end - time.monotonic() < 5:
                 break
-            j = self.bench("panel-" + panel, ours, end - time.monotonic(), {"SPN_LOSS_PANEL": panel})[0]
+            try:
+                j = self.bench("panel-" + panel, ours, end - time.monotonic(), {"SPN_LOSS_PANEL": panel})[0]
+            except Cut:
+                break
             if j["extra_bytes"] <= 1e9:
                 entry["ms"][panel] = round(j["seconds"] * 1e3, 3)
-        self.made["panel"] = min(entry["ms"], key=entry["ms"].get)
-        return f"{', '.join(f'{k} {v:.2f} ms' for k, v in entry['ms'].items())}"
+                self.made["panel"] = min(entry["ms"], key=entry["ms"].get)
+        if not entry["ms"]:
+            raise Skip(f"none was timed within its time and 1 GB; the row `loss` keeps {PANELS[0]}")
+        said = ", ".join(f"{k} {v:.2f} ms" for k, v in entry["ms"].items())
+        if len(entry["ms"]) < len(PANELS) and end - time.monotonic() < 5:
+            raise Cut(f"{said}; no time for the others")
+        return said
 
     def own_kernels(self, seconds, entry):
         small = ["--elements", 16384, "--repeats", 2] if self.a.small else []
@@ -140,9 +174,10 @@ class Figures(Runner):
         if missing:
             entry["missing"] = missing
             self.part("ladders", 10, lambda *_: self.skip(f"`bench kernels` gave no {', '.join(missing)}"), reserve=True)
-        if status != 0 and (not cut or not shipped):  # what was timed before a rung was found wrong stays in the table
-            raise Failed(f"{'not done in time' if cut else f'status {status}'} after {len(shipped)} kernels; see logs/kernels.log")
-        return f"{len(shipped)} kernels{', not done in time' if cut else ''}"
+        if cut or status != 0:  # what was timed before a rung was found wrong stays in the table
+            kind, why = (Cut, "not done in time") if cut else (Failed, f"status {status}")
+            raise kind(f"{why} after {len(shipped)} kernels; see logs/kernels.log")
+        return f"{len(shipped)} kernels"
 
     def torch_kernels(self, seconds, entry):
         common = ["--elements", 16384] if self.a.small else ["--compile"]
@@ -158,4 +193,6 @@ class Figures(Runner):
                                   torch_run=j, torch_without=less)
                     compared += 1
         entry["figures"] = lines + adamw
+        if "not done" in less:
+            raise Cut(f"{len(lines)} kernels, not done in its time, and AdamW; {compared} beside ours")
         return f"{len(lines) + 1} figures, {compared} beside ours"

@@ -7,7 +7,14 @@ LOSSES = ("loss", "loss_spot", "loss_niche", "loss_cross")
 
 
 def read_jsonl(text):
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    """What of its lines is JSON: the last one of a program that was ended may be half a line."""
+    found = []
+    for line in text.splitlines():
+        try:
+            found += [json.loads(line)] if line.startswith("{") else []
+        except ValueError:
+            pass
+    return found
 
 
 def compare_losses(a, b, steps, bound):
@@ -55,11 +62,34 @@ def count_tests(text, cut):
     return passed, failed, skipped, problem
 
 
+# How the reports of compute-sanitizer's manual begin: memcheck's accesses, exceptions of the hardware, allocations and
+# leaks; racecheck's hazards; initcheck; synccheck. Not "Program hit": a failed CUDA call is no error of a kernel, and
+# libraries try calls that may fail. Not how a process ended either.
+FINDING = re.compile(
+    r"========= (?:error: )?("
+    r"invalid \w*__\w+__|invalid (?:address|pc)\b|misaligned|out-of-range|illegal|stack overflow|"
+    r"(?:warp|lane|device|hardware|kernel)\b.*(?:illegal|invalid|misaligned|out[- ]of|overflow|exception|assert|fault)|"
+    r"malloc/free|leaked |use-(?:before|after)|stream-ordered|tensor memory |"
+    r"race reported|potential (?:raw|waw|war|invalid) |deadlock |uninitialized |unused |barrier error|warpgroup mma)", re.I)
+DOUBT = re.compile(r"========= (?:warning|warn|internal)\b", re.I)  # of a warp's lockstep, or that it may have missed some
+
+
 def sanitizer_findings(text):
-    """What compute-sanitizer reported, one line each; empty when nothing."""
-    lines = [line[9:].strip() for line in text.splitlines() if line.startswith("=========")]
-    return [s for s in lines if re.match(r"(Invalid |Misaligned|Out-of-range|Program hit|Race reported|Error:|Potential|"
-                                         r"Uninitialized|Barrier error|Unused)", s)]
+    """What compute-sanitizer reported, one line each; empty when nothing. What belongs to a report is indented."""
+    return [line[10:].strip() for line in text.splitlines() if FINDING.match(line)]
+
+
+def sanitizer_doubts(text):
+    """Its warnings: worth a look, no failure."""
+    return [line[10:].strip() for line in text.splitlines() if DOUBT.match(line)]
+
+
+def sanitizer_options(tool, help_text):
+    """Arguments for that tool of the compute-sanitizer whose --help this is. Two tensors may lie end to end: padding lets
+    memcheck see a kernel that runs from one into the next."""
+    if tool != "memcheck":
+        return []
+    return ["--report-api-errors", "no"] + (["--padding", "256"] if "--padding" in help_text else [])
 
 
 def sanitizer_is_blind(text):
@@ -74,6 +104,33 @@ def kernel_filter(help_text):
         if re.search(rf"(^|\s){option}\b(?!-)", help_text):
             return [option, "kns=spn"]
     return []
+
+
+def gpu_of(text):
+    """The GPU that `spotniche --version` names, as kernels/devices.h writes it; empty when none."""
+    found = re.search(r"^\s+cuda: (.+)$", text, re.M)
+    whole = re.fullmatch(r"(.+), (\d+\.\d+), ([\d.]+) GiB", found[1].strip()) if found else None
+    if whole:
+        return {"name": whole[1], "compute": whole[2], "memory_gib": float(whole[3])}
+    return {"name": found[1].strip()} if found else {}
+
+
+def libraries_of(text):
+    """Versions of NVIDIA's libraries that `spotniche --version` names."""
+    words = {"cuda": r"^CUDA +CUDA ([\d.]+)", "cublaslt": r"cuBLASLt (\d+)", "cudnn": r"cuDNN ([\d.]+)",
+             "nccl": r"^NCCL +NCCL ([\d.]+)"}
+    found = {name: re.search(pattern, text, re.M) for name, pattern in words.items()}
+    return {name: m[1] for name, m in found.items() if m}
+
+
+def said_of_libraries(ours, torch):
+    """In a line: whether both sides of a ratio computed with the same."""
+    if not ours:
+        return "this build of ours has no CUDA"
+    other = [f"{name} {ours[name]} here, {torch[name]} there" for name in ("cublaslt", "cudnn", "nccl")
+             if ours.get(name) and torch.get(name) and ours[name] != torch[name]]
+    unknown = [name for name in ("cublaslt", "cudnn", "nccl") if ours.get(name) and not torch.get(name)]
+    return "; ".join(other + [f"PyTorch's {name} unknown" for name in unknown]) or "the same libraries on both sides"
 
 
 class Budget:
@@ -107,6 +164,7 @@ TARGETS = {
     "adamw": ("AdamW, full model", "GB/s", "copy", True, [("of_copy", 0.85)], [("of_copy", 0.92)]),
     "adamw_copy": ("AdamW and its bf16 copy", "GB/s", "copy", True, [("of_copy", 0.85)], [("of_copy", 0.92)]),
 }
+TARGET_BATCH = {"loss": 32768, "step32": 4096, "step224": 256, "vit": 256}  # at another one a figure has no target
 KERNELS = ("layer_norm_fwd", "layer_norm_bwd", "attention_fwd", "attention_bwd", "attention_long", "image_embed",
            "batch_norm_apply", "adamw", "adamw_copy")
 MEASURED = ("loss", "step32", "vit", "step224", "kernels")  # parts that give figures
@@ -139,8 +197,15 @@ def make_figure(row, value, peer, **more):
     figure = {"row": row, "work": name, "unit": unit, "floor": floor, "value": value, "torch": peer, "ratio": None, **more}
     if value and peer:
         figure["ratio"] = value / peer if higher else peer / value
-    figure["reached_least"], figure["reached_aim"] = reached(at_least, figure), reached(aim, figure)
+    judge = (lambda targets: None) if other_batch(figure) else (lambda targets: reached(targets, figure))
+    figure["reached_least"], figure["reached_aim"] = judge(at_least), judge(aim)
     return figure
+
+
+def other_batch(figure):
+    """The batch of a figure, where its targets are for another one."""
+    batch = figure.get("batch")
+    return batch if batch is not None and batch != TARGET_BATCH.get(figure["row"], batch) else None
 
 
 def said(targets):
@@ -153,6 +218,8 @@ def number(x):
 
 
 def verdict(figure):
+    if other_batch(figure):
+        return f"- (batch {other_batch(figure):,})"
     if figure["reached_least"] is None:
         return "?"
     if not figure["reached_least"]:
@@ -179,41 +246,58 @@ def said_of_profile(j):
     return f"{first}; outside entries {j['outside_entries']:.0%} of {j['ms_a_step']:.1f} ms; floor {j['floor']:.0%}"
 
 
+STATUS = ("passed", "failed", "skipped", "cut")
+
+
 def counts(parts):
-    """Parts of several tests count each of them."""
-    total = [0, 0, 0]
+    """By status. Parts of several tests count each of them; one that was cut counts as that besides."""
+    total = [0, 0, 0, 0]
     for p in parts:
-        of = p.get("tests") or [p["status"] == s for s in ("passed", "failed", "skipped")]
+        of = [p["status"] == s for s in STATUS]
+        if p.get("tests"):
+            of = [*p["tests"], p["status"] == "cut"]
         total = [a + int(b) for a, b in zip(total, of)]
     return total
 
 
 def last_line(parts):
-    return "{} passed, {} failed, {} skipped".format(*counts(parts))
+    *three, cut = counts(parts)
+    return "{} passed, {} failed, {} skipped".format(*three) + (f", {cut} cut" if cut else "")
 
 
 def report(machine, options, parts, figures, seconds):
-    passed, failed, skipped = counts(parts)
     for figure in figures:
         figure.setdefault("date", options.get("date"))
-    return {"format": "spotniche-gpu-check", "version": 1, **options, "machine": machine, "parts": parts,
-            "figures": figures, "passed": passed, "failed": failed, "skipped": skipped, "seconds": round(seconds, 1)}
+    return {"format": "spotniche-gpu-check", "version": 2, **options, "machine": machine, "parts": parts,
+            "figures": figures, **dict(zip(STATUS, counts(parts))), "seconds": round(seconds, 1)}
+
+
+def read_json(path):
+    """gpu-check.json of an earlier call; an error where it is none that `joined` can go on from."""
+    result = json.loads(path.read_text())
+    if result["format"] != "spotniche-gpu-check" or result["version"] != 2:
+        raise ValueError("of another version")
+    counts(result["parts"])
+    _ = [(p["part"], p["status"]) for p in result["parts"]], [(f["row"], f["torch"]) for f in result["figures"]]
+    _ = {**result["machine"]}, result["seconds"] + 1
+    return result
 
 
 def joined(before, result):
-    """What an earlier call found and this one did not: a part that was skipped now replaces none that ran, and a figure
-    without PyTorch's none that has it (both sides of a row are of one call)."""
+    """What an earlier call found and this one did not: a part that was skipped or cut now replaces none that came to an
+    end, and a figure without PyTorch's none that has it (both sides of a row are of one call)."""
     if not before:
         return result
+    weight = {"skipped": 0, "cut": 1, "passed": 2, "failed": 2}
     parts = {p["part"]: p for p in before["parts"]}
-    parts.update({p["part"]: p for p in result["parts"]
-                  if p["status"] != "skipped" or parts.get(p["part"], p)["status"] == "skipped"})
+    for p in result["parts"]:
+        if weight[p["status"]] >= weight[parts.get(p["part"], p)["status"]]:
+            parts[p["part"]] = p
     figures = {f["row"]: f for f in before["figures"]}
     figures.update({f["row"]: f for f in result["figures"] if f["torch"] or not figures.get(f["row"], f)["torch"]})
     machine = {**before["machine"], **{k: v for k, v in result["machine"].items() if v}}
-    passed, failed, skipped = counts(parts.values())
     return {**result, "machine": machine, "parts": list(parts.values()), "figures": list(figures.values()),
-            "passed": passed, "failed": failed, "skipped": skipped, "seconds": round(before["seconds"] + result["seconds"], 1)}
+            **dict(zip(STATUS, counts(parts.values()))), "seconds": round(before["seconds"] + result["seconds"], 1)}
 
 
 def write_json(path, result):

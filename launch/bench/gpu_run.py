@@ -3,13 +3,14 @@ time, and gpu-check.json, which is written after each part and goes on from what
 import datetime
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import gpu_process  # noqa: E402
 import gpu_report as report  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]  # of the sources, or of the bundle's src
@@ -21,6 +22,10 @@ class Skip(Exception):
 
 class Failed(Exception):
     pass
+
+
+class Cut(Failed):
+    """Ended at its limit: nothing is known to be wrong, and not all of it was seen to be right."""
 
 
 class Runner:
@@ -45,29 +50,39 @@ class Runner:
 
     # --- running -------------------------------------------------------------------------------------------------
     def run(self, log, command, limit, env=None):
-        """(status, text, cut): the whole process group is ended at the limit; status None then."""
-        path = self.out / "logs" / (log + ".log")
+        """(status, text, cut): at the limit it is ended, with all that it started; status None then."""
+        path, words, mark = self.out / "logs" / (log + ".log"), list(map(str, command)), str(time.monotonic_ns())
+        grace, said = 2, ""  # also when this script is told to end: who tells it waits no longer
         with open(path, "w") as f:
-            f.write("$ " + " ".join(map(str, command)) + "\n")
+            f.write("$ " + " ".join(words) + "\n")
             f.flush()
-            p = subprocess.Popen(list(map(str, command)), stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                 env={**self.env, **(env or {})}, start_new_session=True, cwd=self.out)
             try:
-                status = p.wait(timeout=limit)
+                p = subprocess.Popen(words, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=self.out,
+                                     start_new_session=True, env={**self.env, **(env or {}), gpu_process.MARK: mark})
+            except OSError as why:
+                f.write(f"{why}\n")
+                raise Failed(f"{log}: {words[0]} cannot be started: {why.strerror}") from why
+            try:
+                status = p.wait(timeout=self.limit(limit))
             except subprocess.TimeoutExpired:
-                os.killpg(p.pid, signal.SIGTERM)
-                try:
-                    p.wait(timeout=3)
-                except subprocess.TimeoutExpired:
-                    os.killpg(p.pid, signal.SIGKILL)
-                    p.wait()
-                status = None
-        return status, path.read_text(errors="replace"), status is None
+                status, grace = None, gpu_process.GRACE
+            finally:
+                said = gpu_process.end_all(p, mark, grace)
+        text = path.read_text(errors="replace")
+        if said:
+            with open(path, "a") as f:
+                f.write(f"\ngpu_check: {said}\n")
+        return status, text, status is None
+
+    def limit(self, seconds):
+        """Of a command: never beyond the end of the whole course."""
+        return max(1, min(seconds, self.budget.left()))
 
     def must(self, log, command, limit, env=None):
+        limit = self.limit(limit)
         status, text, cut = self.run(log, command, limit, env)
         if cut:
-            raise Failed(f"{log}: not done after {limit:.0f} s, see logs/{log}.log")
+            raise Cut(f"{log}: not done after {limit:.0f} s, see logs/{log}.log")
         if status != 0:
             said = [s for s in text.strip().splitlines()[1:] if "error" in s.lower()] or text.strip().splitlines()[-1:]
             raise Failed(f"{log}: status {status}, {said[0].strip()[:240]}; see logs/{log}.log")
@@ -75,11 +90,12 @@ class Runner:
 
     def wanted(self, name):
         only = self.a.only
-        if not only or name in ("ladders", "panels") or name in only or set(name.split(":")) & set(only):
+        if not only or name in ("ladders", "panels", "torch:libraries") or name in only or set(name.split(":")) & set(only):
             return True
         return "torch" in only and name in report.MEASURED  # PyTorch's figures stand beside ours of the same call
 
     def part(self, name, limit, body, reserve=False):
+        """Whatever goes wrong in a part, the others run: the machine is lent once."""
         if not self.wanted(name):
             return
         start, entry = time.monotonic(), {"part": name}
@@ -91,15 +107,32 @@ class Runner:
             entry["status"] = "passed"
         except Skip as why:
             entry.update(status="skipped", note=str(why))
+        except Cut as why:
+            entry.update(status="cut", note=str(why))
         except Failed as why:
             entry.update(status="failed", note=str(why))
-            if entry.get("tests"):  # it failed, whatever its tests say
+        except Exception as why:  # of a kind that nobody thought of
+            entry.update(status="failed", note=self.unexpected(name, why))
+        except BaseException:
+            entry.update(status="cut", note="this script was told to end")
+            raise
+        finally:
+            if entry["status"] == "failed" and entry.get("tests"):  # it failed, whatever its tests say
                 entry["tests"][1] = max(1, entry["tests"][1])
-        entry["seconds"] = round(time.monotonic() - start, 1)
-        self.parts.append(entry)
-        if self.goes_on:
-            self.write()
-        print(f"{entry['status'].upper():8} {name:14} {entry['seconds']:6.1f} s  {entry['note']}", flush=True)
+            entry["seconds"] = round(time.monotonic() - start, 1)
+            self.parts.append(entry)
+            if self.goes_on:
+                self.keep()
+            print(f"{entry['status'].upper():8} {name:14} {entry['seconds']:6.1f} s  {entry['note']}", flush=True)
+
+    def unexpected(self, name, why):
+        log = f"{name.replace(':', '-')}.log"
+        try:
+            with open(self.out / "logs" / log, "a") as f:
+                f.write("\n" + traceback.format_exc())
+        except OSError:
+            traceback.print_exc()
+        return f"{type(why).__name__}: {(str(why).strip().splitlines() or ['no message'])[-1][:240]}; see logs/{log}"
 
     @staticmethod
     def skip(why):
@@ -115,19 +148,18 @@ class Runner:
         path, self.goes_on = self.out / "gpu-check.json", True
         if path.exists():
             try:
-                before = json.loads(path.read_text())
-            except ValueError:
+                before = report.read_json(path)
+            except (OSError, ValueError, LookupError, TypeError):  # half of one, or something else
                 before = {}
-            before = before if isinstance(before, dict) else {}
             same = all(before.get(k) == v for k, v in self.options().items() if k != "date")
-            if same and all(before.get("machine", {}).get(k) == self.machine.get(k) for k in ("programs", "gpu")):
+            if same and all(before["machine"].get(k) == self.machine.get(k) for k in ("programs", "gpu")):
                 self.earlier = before
                 print(f"goes on from {path}: a part that runs again replaces its result there", flush=True)
             else:
                 aside = path.with_suffix(f".{int(path.stat().st_mtime)}.json")
                 path.rename(aside)
                 print(f"{path.name} here is of another build, GPU or size: now {aside.name}", flush=True)
-        self.write()
+        self.keep()
 
     def write(self):
         seconds = 60 * self.a.minutes - self.budget.left()
@@ -135,3 +167,9 @@ class Runner:
         result = report.joined(self.earlier, result)
         report.write_json(self.out / "gpu-check.json", result)
         return result, seconds
+
+    def keep(self):
+        try:
+            self.write()
+        except Exception as why:  # a full disk, say; what runs next may still be read on the screen
+            print(f"gpu_check: gpu-check.json was not written: {type(why).__name__}: {why}", flush=True)

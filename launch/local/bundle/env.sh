@@ -44,7 +44,8 @@ fi
 export SPN_SOURCE_DIR="$SPN_BUNDLE/src" SPN_BINARY_DIR="$SPN_BUNDLE/bin"
 
 # CUDA's libraries: of CUDA_HOME, else of the Python that has them (SPN_PYTHON, else python3: nvidia/*/lib, as pip
-# installs them beside PyTorch), else of /usr/local/cuda*. SPN_CUDA_LIBRARIES, once set, is taken as it is.
+# installs them beside PyTorch), else of /usr/local/cuda*. SPN_CUDA_LIBRARIES, once set, is taken as it is. SPN_CUDA_FOUND
+# is the same when it was found here, so that gpu_check.sh can tell it from somebody's own word.
 spn_find_cuda() {
   spn_folders="${CUDA_HOME:+$CUDA_HOME/lib64
 $CUDA_HOME/lib}
@@ -82,7 +83,7 @@ END
     echo "env.sh: not found:$spn_missing; set CUDA_HOME to a CUDA 13 installation with cuDNN and NCCL, or SPN_PYTHON to a" \
       "Python that has PyTorch for CUDA 13" >&2
   fi
-  export SPN_CUDA_LIBRARIES
+  export SPN_CUDA_LIBRARIES SPN_CUDA_FOUND="$SPN_CUDA_LIBRARIES"
   unset spn_folders spn_missing spn_found spn_folder spn_library
 }
 if [ -z "${SPN_CUDA_LIBRARIES+set}" ] && [ -s "$SPN_BUNDLE/etc/cuda-libraries" ]; then spn_find_cuda; fi

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""gpu_check.sh without a GPU: how its parts run, and its whole course on the CPU at tiny sizes; with PyTorch's side where
-a Python has PyTorch (SPN_PYTHON, else python3). What it concludes from output: gpu_report_test.py.
+"""gpu_check.sh without a GPU: its whole course on the CPU at tiny sizes, with PyTorch's side where a Python has PyTorch
+(SPN_PYTHON, else python3), and what its parts make of made-up programs (gpu_fakes_test.py has those of a GPU). How parts run:
+gpu_run_test.py. What is concluded from output: gpu_report_test.py.
 
   python3 tests/launch/bench/gpu_check_test.py BUILD_DIR
 """
@@ -14,130 +15,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "launch" / "bench"))
-import gpu_check  # noqa: E402
 import gpu_report as report  # noqa: E402
 from run_cases import run_cases  # noqa: E402
 
 BUILD = None
 
 
-class Parts(unittest.TestCase):
-    def check(self, folder, **args):
-        a = dict(device="cpu", small=True, minutes=9, only=None, output=folder, bin=str(BUILD), slides=None)
-        return gpu_check.Check(type("Args", (), {**a, **args})())
-
-    def test_a_hang_is_ended_and_its_children_with_it(self):
-        with tempfile.TemporaryDirectory() as folder:
-            c = self.check(folder)
-            mark = Path(folder) / "alive"
-            status, _, cut = c.run("hang", ["sh", "-c", f"(sleep 3; echo x >'{mark}') & wait"], 0.5)
-            self.assertTrue(cut and status is None)
-            subprocess.run(["sleep", "3"])
-            self.assertFalse(mark.exists())
-
-    def test_results_of_parts(self):
-        with tempfile.TemporaryDirectory() as folder:
-            c = self.check(folder)
-
-            def fails(seconds, entry):
-                c.must("no", ["sh", "-c", "echo 'an error: of paper'; exit 7"], 10)
-
-            def skips(seconds, entry):
-                raise gpu_check.Skip("no such thing")
-
-            c.part("fine", 10, lambda seconds, entry: "well")
-            c.part("fails", 10, fails)
-            c.part("skips", 10, skips)
-            c.budget.end = 0
-            c.part("late", 10, lambda seconds, entry: "well")
-            self.assertEqual([p["status"] for p in c.parts], ["passed", "failed", "skipped", "skipped"])
-            self.assertIn("status 7, an error: of paper", c.parts[1]["note"])
-            self.assertIn("no time", c.parts[3]["note"])
-
-    def test_json_is_whole_after_each_part_and_goes_on(self):
-        with tempfile.TemporaryDirectory() as folder:
-            read = lambda: json.loads((Path(folder) / "gpu-check.json").read_text())  # noqa: E731
-
-            def fails(seconds, entry):
-                raise gpu_check.Failed("no")
-
-            c = self.check(folder)
-            c.machine["programs"] = ["build 1"]
-            c.go_on()
-            c.part("one", 10, fails)
-            self.assertEqual([p["status"] for p in read()["parts"]], ["failed"])
-            c.part("two", 10, lambda *_: "well")
-            self.assertEqual([p["status"] for p in read()["parts"]], ["failed", "passed"])
-
-            c = self.check(folder)
-            c.machine["programs"] = ["build 1"]
-            c.go_on()
-            c.part("one", 10, lambda *_: "well")
-            self.assertEqual([(p["part"], p["status"]) for p in read()["parts"]], [("one", "passed"), ("two", "passed")])
-
-            c = self.check(folder)
-            c.machine["programs"] = ["build 2"]  # what another build gave is put aside, not mixed in
-            c.go_on()
-            self.assertEqual(read()["parts"], [])
-            self.assertEqual(len(list(Path(folder).glob("gpu-check.*.json"))), 1)
-
-    def test_only(self):
-        with tempfile.TemporaryDirectory() as folder:
-            c = self.check(folder, only=["loss"])
-            for name in ("loss", "torch:loss", "ranks:plain"):
-                c.part(name, 10, lambda *_: "well")
-            self.assertEqual([p["part"] for p in c.parts], ["loss", "torch:loss"])
-            c = self.check(folder, only=["ranks"])
-            for name in ("loss", "ranks:plain", "ranks:graph"):
-                c.part(name, 10, lambda *_: "well")
-            self.assertEqual([p["part"] for p in c.parts], ["ranks:plain", "ranks:graph"])
-            c = self.check(folder, only=["torch"])  # ours too: what PyTorch's figures stand beside
-            for name in ("tests", "loss", "profile:loss", "torch:loss", "kernels", "torch:kernels"):
-                c.part(name, 10, lambda *_: "well")
-            self.assertEqual([p["part"] for p in c.parts], ["loss", "torch:loss", "kernels", "torch:kernels"])
-
-    def test_kernels_of_a_run_that_was_ended(self):
-        with tempfile.TemporaryDirectory() as folder:
-            c = self.check(folder)
-            rung = {"kernel": "adamw", "rung": "x", "shipped": True, "gb_per_s": 2.0, "of_copy": 0.9}
-            fake = Path(folder) / "spotniche"
-            fake.write_text(f"#!/bin/sh\necho '{json.dumps(rung)}'\nexec sleep 30\n")
-            fake.chmod(0o755)
-            c.spotniche = str(fake)
-            c.part("kernels", 540, lambda seconds, entry: c.own_kernels(4, entry))
-            self.assertEqual([f["row"] for f in c.figures], ["adamw"])
-            kernels = next(p for p in c.parts if p["part"] == "kernels")
-            self.assertEqual((kernels["status"], kernels["note"]), ("passed", "1 kernels, not done in time"))
-
-    def test_the_fastest_panel_is_measured(self):
-        with tempfile.TemporaryDirectory() as folder:
-            c = self.check(folder)
-            c.cuda = True
-            fake = Path(folder) / "spotniche"
-            fake.write_text("#!/bin/sh\ncase $SPN_LOSS_PANEL in 4096x4096) s=0.5 b=10;; 8192x8192) s=0.1 b=2000000000;; *) s=0.9 b=10;; esac\n"
-                            "echo '{\"bench\": \"loss\", \"seconds\": '$s', \"extra_bytes\": '$b', \"tuned\": \"'$SPN_TUNE'\"}'\n")
-            fake.chmod(0o755)
-            c.spotniche = str(fake)
-            c.part("panels", 540, c.panels)
-            self.assertEqual(c.made["panel"], "4096x4096")  # the faster one takes too much memory
-            c.part("loss", 540, c.measure("loss")[0])
-            self.assertEqual([p["status"] for p in c.parts], ["passed", "passed"], c.parts)
-            self.assertEqual((c.figures[0]["value"], c.figures[0]["ours"]["panel"], c.figures[0]["ours"]["tuned"]),
-                             (500, "4096x4096", "1"))
-
-    def test_what_pytorch_had_measured_is_kept(self):
-        with tempfile.TemporaryDirectory() as folder:
-            c = self.check(folder)
-            fake = Path(folder) / "python"
-            fake.write_text("#!/bin/sh\n[ \"$1\" = -c ] && exec echo 2.11\necho '{\"gbps\": 1}'\nprintf '{\"gbps'\nexec sleep 30\n")
-            fake.chmod(0o755)
-            was, sys.executable = sys.executable, str(fake)
-            try:
-                lines, less = c.peer("torch-kernels", ["--work", "kernels"], 3)
-            finally:
-                sys.executable = was
-            self.assertEqual((lines, less), ([{"gbps": 1}], " (not done in its time)"))
-
+class NoProgram(unittest.TestCase):
     def test_no_program(self):
         ran = subprocess.run([str(ROOT / "launch/bench/gpu_check.sh"), "--device", "cpu", "--small", "--bin", "/nonexistent",
                               "--output", tempfile.mkdtemp()], stdout=subprocess.PIPE, text=True)

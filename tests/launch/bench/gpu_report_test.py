@@ -73,14 +73,58 @@ class Tests(unittest.TestCase):
                          ["Invalid __global__ read of size 4 bytes"])
         self.assertTrue(report.sanitizer_is_blind("========= Error: Device not supported. Please refer to the manual\n"))
         self.assertFalse(report.sanitizer_is_blind("Device not supported, says a test\n" + clean))
-        self.assertEqual(len(report.sanitizer_findings("========= Error: Race reported between Write access\n")), 1)
 
+    def test_what_of_a_sanitizer_is_a_finding(self):
+        for line in ("Invalid __shared__ write of size 2 bytes", "Invalid __local__ read of size 4 bytes", "Error: Race reported between "
+                     "Write access at x+0x150 in a.cu:27", "ERROR: Potential WAW hazard detected at __shared__ 0x0 in block (0,0,0) :",
+                     "Potential invalid __shared__ read of size 4 bytes", "Uninitialized __global__ memory read of size 4 bytes",
+                     "Barrier error detected. Divergent thread(s) in warp", "Leaked 64 bytes at 0x400200200", "Misaligned address",
+                     "Malloc/Free error encountered : Double free", "Out-of-range Shared or Local Address",
+                     "Warp Illegal Instruction", "Device Hardware Stack Overflow", "Warpgroup MMA sequence error detected"):
+            self.assertEqual(report.sanitizer_findings(f"========= {line}\n"), [line])
+        for line in ("COMPUTE-SANITIZER", "Program hit cudaErrorInvalidValue (error 1) due to \"invalid argument\" on CUDA API call to x.",
+                     "    Saved host backtrace up to driver entry point at error", "    Invalid __global__ in a backtrace",
+                     "    Device Frame:out of here()", "Error: process didn't terminate successfully", "Error: Device not supported.",
+                     "Target application returned an error", "ERROR SUMMARY: 3 errors", "RACECHECK SUMMARY: 0 hazards displayed",
+                     "WARNING: Race reported between Write access at x", "Error: Target application terminated before first "
+                     "instrumented API call", "    The application may have hit an error when dereferencing Unified Memory from the host"):
+            self.assertEqual(report.sanitizer_findings(f"========= {line}\n"), [], line)
+        self.assertEqual(report.sanitizer_findings("Invalid __global__ read, says a test\n"), [])
+        self.assertEqual(report.sanitizer_doubts("========= WARNING: Race reported between Write access at x\n=========     and y\n"),
+                         ["WARNING: Race reported between Write access at x"])
+
+    def test_sanitizer_options(self):
+        self.assertEqual(report.sanitizer_options("memcheck", "  --padding arg"), ["--report-api-errors", "no", "--padding", "256"])
+        self.assertEqual(report.sanitizer_options("memcheck", ""), ["--report-api-errors", "no"])
+        self.assertEqual(report.sanitizer_options("racecheck", "  --padding arg"), [])
 
     def test_sanitizer_looks_at_our_kernels_alone(self):
         new = "  --kernel-name arg    Filter\n  --kernel-name-exclude arg  Filter\n  --kernel-regex arg\n"
         self.assertEqual(report.kernel_filter(new), ["--kernel-name", "kns=spn"])
         self.assertEqual(report.kernel_filter("  --filter arg  Filter\n"), ["--filter", "kns=spn"])
         self.assertEqual(report.kernel_filter("  --kernel-name-exclude arg\n  --filter-mode arg\n"), [])
+
+
+class Machine(unittest.TestCase):
+    TEXT = ("CUDA      CUDA 13.0, driver for none, cuBLASLt 130100, cuDNN 9.19.0\nNCCL      NCCL 2.28.9\n"
+            "devices   cpu: x, 2 threads\n          cuda: NVIDIA H100 80GB HBM3, 9.0, 79.1 GiB\n          cuda: other, 8.0, 1.0 GiB\n")
+
+    def test_the_first_gpu(self):
+        self.assertEqual(report.gpu_of(self.TEXT), {"name": "NVIDIA H100 80GB HBM3", "compute": "9.0", "memory_gib": 79.1})
+        self.assertEqual(report.gpu_of("          cuda: a name alone\n"), {"name": "a name alone"})
+        self.assertEqual(report.gpu_of("devices   cpu: x, 2 threads\nCUDA      CUDA not in this build\n"), {})
+
+    def test_libraries_of_both_sides(self):
+        ours = report.libraries_of(self.TEXT)
+        self.assertEqual(ours, {"cuda": "13.0", "cublaslt": "130100", "cudnn": "9.19.0", "nccl": "2.28.9"})
+        self.assertEqual(report.libraries_of("CUDA      CUDA not in this build\nNCCL      NCCL not in this build\n"), {})
+        self.assertEqual(report.said_of_libraries(ours, {**ours, "cuda": "13.2"}), "the same libraries on both sides")
+        self.assertEqual(report.said_of_libraries(ours, {**ours, "cudnn": "9.26.0"}), "cudnn 9.19.0 here, 9.26.0 there")
+        self.assertEqual(report.said_of_libraries(ours, {**ours, "nccl": None}), "PyTorch's nccl unknown")
+        self.assertIn("no CUDA", report.said_of_libraries({}, ours))
+
+    def test_half_a_line_of_json(self):
+        self.assertEqual(report.read_jsonl('{"a": 1}\nsaid\n{"a": 2'), [{"a": 1}])
 
 
 class Joined(unittest.TestCase):
@@ -98,6 +142,16 @@ class Joined(unittest.TestCase):
         self.assertEqual({f["row"]: (f["value"], f["torch"]) for f in j["figures"]}, {"vit": (1.0, 2.0), "step32": (5.0, None)})
         self.assertEqual((j["passed"], j["failed"], j["skipped"], j["seconds"]), (3, 0, 1, 15))
         self.assertEqual(report.joined(None, after), after)
+
+    def test_a_part_that_was_cut_replaces_none_that_came_to_an_end(self):
+        order = ("skipped", "cut", "passed", "failed")
+        for before in order:
+            for after in order:
+                j = report.joined(self.result([("a", before)], [], 1), self.result([("a", after)], [], 1))
+                ended = {"passed", "failed"} & {before, after}
+                stays = after if after in ended or not ended and after == "cut" else before
+                self.assertEqual(j["parts"][0]["status"], stays, (before, after))
+                self.assertEqual(j["cut"], int(stays == "cut"))
 
 
 class Time(unittest.TestCase):
@@ -148,6 +202,13 @@ class Figures(unittest.TestCase):
         self.assertEqual(said("layer_norm_fwd", 3600.0, None, of_copy=0.74), "below")
         self.assertEqual(said("layer_norm_fwd", 3600.0, None, of_copy=math.nan), "?")
 
+    def test_no_target_at_another_batch(self):
+        for batch, verdict in ((4096, "aim"), (2048, "- (batch 2,048)")):
+            figure = report.make_figure("step32", 30000.0, 15000.0, batch=batch)
+            self.assertEqual(report.verdict(figure), verdict)
+            self.assertEqual(figure["reached_least"], True if batch == 4096 else None)
+            self.assertIn(verdict, report.table([figure]))
+
     def test_profile_in_a_line(self):
         j = {"ms_a_step": 20.04, "outside_entries": 0.1, "floor": 0.62,
              "entries": [{"entry": name, "share": share, "bound": "memory", "of_bound": 0.8}
@@ -165,6 +226,8 @@ class Figures(unittest.TestCase):
         parts = [{"part": "a", "status": "passed"}, {"part": "b", "status": "skipped"},
                  {"part": "c", "status": "failed", "tests": [5, 2, 1]}]
         self.assertEqual(report.last_line(parts), "6 passed, 2 failed, 2 skipped")
+        cut = [*parts, {"part": "d", "status": "cut", "tests": [7, 0, 0]}, {"part": "e", "status": "cut"}]
+        self.assertEqual(report.last_line(cut), "13 passed, 2 failed, 2 skipped, 2 cut")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "a.json"
             report.write_json(path, report.report({"gpu": "x"}, {"x": math.nan}, parts, figures, 1.23))
