@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Packs a build with launch/local/bundle.sh, unpacks it elsewhere, and trains the tiny model on 2 ranks from it in a root
 that holds glibc, a shell, the bundle and, for a build with CUDA, CUDA's libraries, nothing else: what the system has of Open MPI, HDF5 and the rest cannot be seen.
+Then runs parts of its gpu_check.sh on the CPU, as it is called on a lent machine, and has test_cuda of a build with CUDA loaded.
 
   python3 tests/launch/local/bundle_test.py BUILD_DIR
 
 The root takes user namespaces or the right to chroot and mount; without them that test is skipped, loudly, and what is
 left is bundle.sh's own check by ldd. Ends with GoogleTest's lines, which launch/test.sh counts.
 """
+import hashlib
 import json
 import math
 import os
@@ -119,6 +121,38 @@ def check_course(ran, elsewhere):
     return ""
 
 
+def bare(cuda):
+    """The environment of a machine that was just started: where programs are, and CUDA's libraries."""
+    path = f"{os.path.dirname(sys.executable)}:/usr/bin:/bin"  # gpu_check.sh wants a python3; packages it has or has not
+    return {"PATH": path, **({"SPN_CUDA_LIBRARIES": ":".join(cuda)} if cuda else {})}
+
+
+def check_gpu_check(bundle, output, cuda):
+    wanted = {"device", "ranks:plain", "ranks:graph", "graph", "loss", "profile:loss"}
+    ran = run([str(bundle / "gpu_check.sh"), "--device", "cpu", "--small", "--only", "ranks,graph,loss", "--output", str(output)],
+              env=bare(cuda))
+    found = output / "gpu-check.json"
+    if ran.returncode != 0 or not found.exists():
+        return f"gpu_check.sh: status {ran.returncode}:\n{ran.stdout}"
+    j = json.loads(found.read_text())
+    passed = {p["part"] for p in j["parts"] if p["status"] == "passed"}
+    if not wanted <= passed or j["failed"] or j["cut"]:
+        return f"expected {sorted(wanted)} to pass, got {sorted(passed)}:\n{ran.stdout}"
+    program = hashlib.sha256((bundle / "libexec/spotniche").read_bytes()).hexdigest()
+    if j["machine"]["programs"]["spotniche"] != program or j["machine"]["bundle"] != (bundle / "about.txt").read_text().splitlines():
+        return f"expected the programs of the bundle, got {j['machine']}"
+    if [f["row"] for f in j["figures"]] != ["loss"] or not j["figures"][0]["value"] > 0:
+        return f"expected a figure of the loss, got {j['figures']}"
+    return ""
+
+
+def check_test_cuda(bundle, cuda):
+    """It cannot run without a GPU; that it loads, with all its libraries, can be seen anywhere."""
+    ran = run([str(bundle / "bin/test_cuda"), "--gtest_list_tests"], env=bare(cuda))
+    suites = [s for s in ran.stdout.splitlines() if s.startswith("Cuda")]
+    return "" if ran.returncode == 0 and len(suites) > 5 else f"test_cuda: status {ran.returncode}:\n{ran.stdout}"
+
+
 def main():
     build = Path(sys.argv[1]).resolve()
     passed, failed, skipped = [], [], []
@@ -156,6 +190,9 @@ def main():
             result("bundle.the_system_is_hidden", "" if outside.returncode == 0 else outside.stdout or "it can be seen")
             ran = run(command + ["/bin/sh", "-c", where + COURSE])
             result("bundle.trains_where_the_system_is_hidden", check_course(ran, elsewhere))
+        result("bundle.gpu_check_runs", check_gpu_check(elsewhere / "bundle", folder / "check", cuda))
+        if (elsewhere / "bundle/bin/test_cuda").exists():
+            result("bundle.test_cuda_loads", check_test_cuda(elsewhere / "bundle", cuda))
     return finish(passed, failed, skipped)
 
 
