@@ -4,7 +4,7 @@
 # cut at their limit, if any. docs/how/gpu.md.
 # usage: ./gpu_check.sh [--device cuda|cpu] [--small] [--minutes 9] [--only PART,PART] [--output DIR] [--bin DIR]
 #        [--slides DIR]
-#   --only    parts: tests slides nccl ranks curve graph embed memcheck racecheck loss step32 step224 vit kernels, profile torch (all of them)
+#   --only    parts: tests slides nccl ranks curve graph embed memcheck racecheck loss step32 step224 vit kernels, profile torch (all of theirs)
 #   --output  logs, runs and gpu-check.json (gpu-check)       --bin  where spotniche and the tests lie, without a bundle
 #             a second call with the same one goes on there: parts that ran keep their results until they run again
 #   --slides  real slides in STimage-1K4M layout, also SPN_REAL_SLIDES: trained and embedded on both devices

@@ -171,9 +171,10 @@ MEASURED = ("loss", "step32", "vit", "step224", "kernels")  # parts that give fi
 KERNEL = ("GB/s", "copy", True, [("of_copy", 0.75)], [("of_copy", 0.90)])
 
 
-def measures(only):
-    """Whether these parts (all, when nobody picks) give figures, or profiles of them."""
-    return not only or any(part.split(":")[0] in (*MEASURED, "profile", "torch") for part in only)
+def reserve(only):
+    """Seconds of nine minutes that the figures among these parts (all, when nobody picks) need; profiles need fewer."""
+    kinds = {part.split(":")[0] for part in only or ["torch"]}
+    return 280 if kinds & {*MEASURED, "torch"} else 80 if "profile" in kinds else 0
 
 
 def target_of(row):

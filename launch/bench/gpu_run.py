@@ -38,7 +38,7 @@ class Runner:
         self.slides = str(Path(slides).resolve()) if slides else None
         self.spotniche = str(self.bin / "spotniche")
         # what the benchmarks need stays theirs, however slow the tests are
-        reserve = 280 if report.measures(args.only) and not args.small else 0
+        reserve = 0 if args.small else report.reserve(args.only)
         self.budget = report.Budget(60 * args.minutes, time.monotonic, reserve)
         self.parts, self.figures, self.machine, self.made, self.torch = [], [], {}, {}, None
         self.earlier, self.goes_on = None, False  # gpu-check.json of a call before this one
@@ -89,10 +89,13 @@ class Runner:
         return text
 
     def wanted(self, name):
-        only = self.a.only
-        if not only or name in ("ladders", "panels", "torch:libraries") or name in only or set(name.split(":")) & set(only):
+        only, kind = self.a.only, name.split(":")[0]
+        if not only or name in ("ladders", "panels", "torch:libraries") or name in only:
             return True
-        return "torch" in only and name in report.MEASURED  # PyTorch's figures stand beside ours of the same call
+        if kind == "profile":  # by its own name alone: the time of a call that asks for a row is for both sides' figures
+            return kind in only
+        # PyTorch's figures stand beside ours of the same call
+        return bool(set(name.split(":")) & set(only)) or ("torch" in only and name in report.MEASURED)
 
     def part(self, name, limit, body, reserve=False):
         """Whatever goes wrong in a part, the others run: the machine is lent once."""

@@ -171,10 +171,12 @@ class Time(unittest.TestCase):
         self.assertEqual(report.Budget(1080, lambda: 0.0, reserve=280).share(120, False), 240)
 
     def test_only_figures_need_a_reserve(self):
-        for only in (None, [], ["torch"], ["ranks", "vit"], ["profile:step32"]):
-            self.assertTrue(report.measures(only), only)
+        for only in (None, [], ["torch"], ["ranks", "vit"], ["torch:loss", "profile"]):
+            self.assertEqual(report.reserve(only), 280, only)
+        for only in (["profile:step32"], ["memcheck", "profile"]):  # memcheck has the most of a short call
+            self.assertEqual(report.reserve(only), 80, only)
         for only in (["ranks"], ["tests", "memcheck"]):
-            self.assertFalse(report.measures(only), only)
+            self.assertEqual(report.reserve(only), 0, only)
 
     def test_fewer_minutes_shorten_no_limit(self):
         self.assertEqual(report.Budget(270, lambda: 0.0).share(120, False), 120)

@@ -216,7 +216,9 @@ class Parts(Case):
                 c.part(name, 10, lambda *_: "well")
             return [p["part"] for p in c.parts]
 
-        self.assertEqual(names(["loss"], ("loss", "torch:loss", "ranks:plain")), ["loss", "torch:loss"])
+        self.assertEqual(names(["loss"], ("loss", "profile:loss", "torch:loss", "ranks:plain")), ["loss", "torch:loss"])
+        self.assertEqual(names(["profile"], ("loss", "profile:loss", "torch:loss")), ["profile:loss"])
+        self.assertEqual(names(["profile:vit"], ("vit", "profile:loss", "profile:vit")), ["profile:vit"])
         self.assertEqual(names(["ranks"], ("loss", "ranks:plain", "ranks:graph")), ["ranks:plain", "ranks:graph"])
         # ours too: what PyTorch's figures stand beside
         self.assertEqual(names(["torch"], ("tests", "loss", "profile:loss", "torch:loss", "kernels", "torch:kernels")),

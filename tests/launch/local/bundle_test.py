@@ -128,7 +128,7 @@ def bare(cuda):
 
 
 def check_gpu_check(bundle, output, cuda):
-    wanted = {"device", "ranks:plain", "ranks:graph", "graph", "loss", "profile:loss"}
+    wanted = {"device", "ranks:plain", "ranks:graph", "graph", "loss"}
     ran = run([str(bundle / "gpu_check.sh"), "--device", "cpu", "--small", "--only", "ranks,graph,loss", "--output", str(output)],
               env=bare(cuda))
     found = output / "gpu-check.json"
