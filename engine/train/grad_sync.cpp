@@ -76,9 +76,14 @@ struct GradSync::Impl {
   // Which parameters have a gradient on any rank. On a device the first answer stands for all steps, which must not
   // wait for the host: a model's tape is the same every time.
   void read_flags() {
-    if (!brought.empty() && flags.front().device().type != DeviceType::cpu) return;
+    const bool host = flags.front().device().type == DeviceType::cpu;
+    if (!brought.empty() && !host) return;
     brought.assign(parameters.size(), false);
     for (std::size_t i = 0; i < parameters.size(); ++i) brought[i] = flags[i].item() > 0;
+    if (host) return;
+    // every step sums them again: they would grow without end
+    for (std::size_t b = 0; b < flat.size(); ++b)
+      flat[b].narrow(0, layout.buckets[b].flags, layout.buckets[b].pieces).fill(0);
   }
 
   std::vector<Var> parameters;
