@@ -1,6 +1,7 @@
 # One executable a folder of tests/ that holds *_test.cpp. Label: unit, unless the folder says otherwise:
 #   tests/dist/    run under MPI at 1, 2 and 4 ranks (label dist)
 #   tests/dist/nccl/  over memory of GPUs, 2 ranks (gpu), where this build has the backend
+#   tests/dist/cuda/  over memory of the emulated device, 2 and 4 ranks (dist)
 #   tests/cli/     runs build/spotniche (label cli)
 #   tests/cuda/    emulated on the host (unit) and on a GPU (gpu)
 #   tests/data/    label data (also unit: small made-up inputs)
@@ -41,7 +42,7 @@ set(mpi_env "OMPI_ALLOW_RUN_AS_ROOT=1" "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1" "OMPI_
 set(ranks_env ${mpi_env} "LSAN_OPTIONS=exitcode=0")
 # tests/cuda holds CUDA kernels against their CPU twins: everywhere on the host (unit), and on a GPU where this build has
 # the backend (gpu).
-list(REMOVE_ITEM folders ${CMAKE_SOURCE_DIR}/tests/cuda)
+list(REMOVE_ITEM folders ${CMAKE_SOURCE_DIR}/tests/cuda ${CMAKE_SOURCE_DIR}/tests/dist/cuda)
 file(GLOB cuda_tests CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/cuda/*_test.cpp")
 if(NOT SPN_SANITIZE)  # the emulator switches stacks, which AddressSanitizer cannot follow; it has guard pages of its own
   add_subdirectory(tests/support/ptx)
@@ -63,6 +64,21 @@ if(NOT SPN_SANITIZE)  # the emulator switches stacks, which AddressSanitizer can
     set_tests_properties(cuda_ptx PROPERTIES LABELS unit TIMEOUT 1800
                          ENVIRONMENT "SPN_PTX=${SPN_PTX_FILES};SPN_REQUIRE_PTX=1;OMP_NUM_THREADS=1")
   endif()
+  # several ranks, each with an emulated device; what is promised of NCCL is promised of what stands for it
+  file(GLOB dist_cuda_tests CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/dist/cuda/*_test.cpp")
+  add_executable(test_dist_cuda ${dist_cuda_tests} tests/dist/nccl/device_comm_test.cpp)
+  target_link_libraries(test_dist_cuda PRIVATE spn_cuda_emulated spn_cli spn_test_support)
+  spn_test_flags(test_dist_cuda)
+  set(left_out "*ARankThatNeverComes*")  # nobody watches the emulator's
+  foreach(ranks 2 4)
+    if(ranks EQUAL 4)
+      string(APPEND left_out ":*RunsAreThoseOfOneRank*:*RanksStepAsOneRankDoes*")  # the long ones: others sum over four
+    endif()
+    add_test(NAME dist_cuda_${ranks} COMMAND ${MPIEXEC_EXECUTABLE} -np ${ranks} $<TARGET_FILE:test_dist_cuda>
+                                             --gtest_filter=-${left_out})
+    set_tests_properties(dist_cuda_${ranks} PROPERTIES LABELS dist TIMEOUT 300 PROCESSORS 2
+                         ENVIRONMENT "${ranks_env};SPN_REQUIRE_RANKS=${ranks}")
+  endforeach()
 endif()
 if(SPN_HAVE_CUDA)
   list(FILTER cuda_tests EXCLUDE REGEX "/(emulator|ptx)_[a-z_]*\\.cpp$")  # of the emulator itself

@@ -1,8 +1,11 @@
 #include "tests/support/emulator/nccl.h"
 
 #include <deque>
+#include <initializer_list>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/dist/comm.h"
 #include "engine/dist/view_check.h"
@@ -46,9 +49,7 @@ void refuse_bf16(const char* where, const View& v) {
 }
 
 // Host memory will be gone, or hold something else, when the step is replayed; and a replay makes no communicator.
-void refuse_capture(const char* where) {
-  check(!emulator::recording(), where, "a captured step talks over the host");
-}
+void refuse_capture(const char* where) { check(!emulator::recording(), where, "a captured step talks over the host"); }
 
 // Queues work on these views in the order of the device's.
 template <class F>
@@ -64,9 +65,9 @@ void in_order(const char* where, std::initializer_list<View> views, F&& f) {
 }
 
 // The second stream with its communicator: sums in the order in which they were begun.
-class Side {
+class SideStream {
  public:
-  explicit Side(Comm& host) : link_(host.split(0)) {}
+  explicit SideStream(Comm& host) : link_(host.split(0)) {}
 
   struct Sum {
     View view;
@@ -105,7 +106,8 @@ class Side {
 
 class Begun final : public Pending {
  public:
-  Begun(std::shared_ptr<Side> side, std::shared_ptr<Side::Sum> sum) : side_(std::move(side)), sum_(std::move(sum)) {}
+  Begun(std::shared_ptr<SideStream> side, std::shared_ptr<SideStream::Sum> sum)
+      : side_(std::move(side)), sum_(std::move(sum)) {}
   Begun(const Begun&) = delete;
   Begun& operator=(const Begun&) = delete;
   ~Begun() override {
@@ -125,8 +127,8 @@ class Begun final : public Pending {
   }
 
  private:
-  std::shared_ptr<Side> side_;
-  std::shared_ptr<Side::Sum> sum_;  // null: waited for
+  std::shared_ptr<SideStream> side_;
+  std::shared_ptr<SideStream::Sum> sum_;  // null: waited for
 };
 
 class EmulatedNccl final : public Comm {
@@ -149,7 +151,7 @@ class EmulatedNccl final : public Comm {
   void prepare_begin() override {
     refuse_capture("prepare_begin");
     host_.prepare_begin();
-    if (!side_) side_ = std::make_shared<Side>(host_);
+    if (!side_) side_ = std::make_shared<SideStream>(host_);
   }
   std::unique_ptr<Pending> begin_all_reduce(const View& v) override {
     if (at_host("begin_all_reduce", v)) return host_.begin_all_reduce(v);
@@ -205,8 +207,8 @@ class EmulatedNccl final : public Comm {
 
   std::unique_ptr<Comm> owned_;
   Comm& host_;
-  std::shared_ptr<Comm> link_;  // shared with captured steps
-  std::shared_ptr<Side> side_;  // from prepare_begin on
+  std::shared_ptr<Comm> link_;        // shared with captured steps
+  std::shared_ptr<SideStream> side_;  // from prepare_begin on
 };
 
 }  // namespace

@@ -1,8 +1,8 @@
 // NCCL on the emulated device (in place of engine/dist/nccl.cpp where the emulator is linked): collectives over its
 // memory, in the order of its work, by way of the ranks' host communicator. What a GPU would leave to chance is chosen:
-// sums beside the kernels come as early or as late as their events allow. What NCCL or a captured step would not forgive
-// is an error here: memory that is not the device's, sums of bf16, host memory inside a captured step, a sum that is
-// begun inside one and awaited outside it or the other way round.
+// sums beside the kernels come as early or as late as their events allow. What NCCL or a captured step would not
+// forgive is an error here: memory that is not the device's, sums of bf16, host memory inside a captured step, a sum
+// that is begun inside one and awaited outside it or the other way round.
 #pragma once
 
 #include <cstdint>
@@ -21,10 +21,10 @@ void set_side(Side side);
 void set_polls(int polls);
 
 struct Talk {
-  std::int64_t collectives = 0;   // over device memory, replays counted
-  std::int64_t sums = 0;          // of these, those beside the kernels
-  std::int64_t recorded = 0;      // kept in a captured step when they were queued
-  std::int64_t not_yet = 0;       // answers of Pending::test()
+  std::int64_t collectives = 0;  // over device memory, replays counted
+  std::int64_t sums = 0;         // of these, those beside the kernels
+  std::int64_t recorded = 0;     // kept in a captured step when they were queued
+  std::int64_t not_yet = 0;      // answers of Pending::test()
   std::int64_t done = 0;
 };
 Talk talk();
