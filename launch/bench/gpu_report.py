@@ -165,7 +165,8 @@ TARGETS = {
     "adamw_copy": ("AdamW and its bf16 copy", "GB/s", "copy", True, [("of_copy", 0.85)], [("of_copy", 0.92)]),
 }
 TARGET_BATCH = {"loss": 32768, "step32": 4096, "step224": 256, "vit": 256}  # at another one a figure has no target
-KERNELS = ("layer_norm_fwd", "layer_norm_bwd", "attention_fwd", "attention_bwd", "attention_long", "image_embed",
+KERNELS = ("layer_norm_fwd", "layer_norm_branch", "layer_norm_bwd", "attention_fwd", "attention_bwd",
+           "attention_dropout_fwd", "attention_dropout_bwd", "attention_long", "image_embed", "image_augment",
            "batch_norm_apply", "adamw", "adamw_copy")
 MEASURED = ("loss", "step32", "vit", "step224", "kernels")  # parts that give figures
 KERNEL = ("GB/s", "copy", True, [("of_copy", 0.75)], [("of_copy", 0.90)])

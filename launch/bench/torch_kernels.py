@@ -161,6 +161,17 @@ class Kernels:
         x, w, b, n = self.norm(False)
         return lambda f=self.compiled(lambda x: F.layer_norm(x, x.shape[1:], w, b)): f(x), 2 * n, list(x.shape)
 
+    def layer_norm_branch(self):
+        """The norm of a residual's sum, which is kept."""
+        x, w, b, n = self.norm(False)
+        branch = torch.randn_like(x)
+
+        def add_and_norm(x, branch):
+            total = x + branch
+            return total, F.layer_norm(total, total.shape[1:], w, b)
+
+        return lambda f=self.compiled(add_and_norm): f(x, branch), 4 * n, list(x.shape)
+
     def layer_norm_bwd(self):
         x, w, b, n = self.norm(True)
         y = self.compiled(lambda x: F.layer_norm(x, x.shape[1:], w, b))(x)
@@ -173,20 +184,26 @@ class Kernels:
         qkv = [self.rand(b, h, n, w, grad=grad) for _ in range(3)]
         return qkv, b * h * n * w * self.size
 
-    def attention_fwd(self):
+    def attention_fwd(self, **options):
         qkv, n = self.heads(False)
-        return lambda f=self.compiled(F.scaled_dot_product_attention): f(*qkv), 4 * n, list(qkv[0].shape)
+        return lambda f=self.compiled(F.scaled_dot_product_attention): f(*qkv, **options), 4 * n, list(qkv[0].shape)
+
+    def attention_dropout_fwd(self):
+        return self.attention_fwd(dropout_p=0.1)
 
     def attention_long(self):
         qkv, n = self.heads(False, 16, 197)
         return lambda f=self.compiled(F.scaled_dot_product_attention): f(*qkv), 4 * n, list(qkv[0].shape)
 
-    def attention_bwd(self):
+    def attention_bwd(self, **options):
         qkv, n = self.heads(True)
-        y = self.compiled(F.scaled_dot_product_attention)(*qkv)
+        y = self.compiled(F.scaled_dot_product_attention)(*qkv, **options)
         dy = torch.randn_like(y)
         # reads q, k, v, dy and writes three gradients; the result is not needed to recompute the weights
         return lambda: torch.autograd.grad(y, qkv, dy, retain_graph=True), 7 * n, list(qkv[0].shape)
+
+    def attention_dropout_bwd(self):
+        return self.attention_bwd(dropout_p=0.1)
 
     def image_embed(self):
         px = 32
@@ -213,8 +230,8 @@ class Kernels:
     def compiled(self, f):
         return torch.compile(f) if self.compile else f
 
-    NAMES = ("layer_norm_fwd", "layer_norm_bwd", "attention_fwd", "attention_bwd", "attention_long",
-             "image_embed", "batch_norm_apply")
+    NAMES = ("layer_norm_fwd", "layer_norm_branch", "layer_norm_bwd", "attention_fwd", "attention_bwd",
+             "attention_dropout_fwd", "attention_dropout_bwd", "attention_long", "image_embed", "batch_norm_apply")
 
 
 def kernels(args):
