@@ -4,10 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdlib>
 
 #include "engine/core/check.h"
 #include "engine/core/stopwatch.h"
+#include "tests/support/environment.h"
 
 namespace spn::dist {
 namespace {
@@ -150,17 +150,16 @@ TEST(Watch, AWaitThatTakesTooLongIsALostRank) {
 }
 
 TEST(Watch, TheTimeoutComesFromTheEnvironment) {
-  unsetenv("SPN_RANK_TIMEOUT");
+  const test::ScopedVariable timeout("SPN_RANK_TIMEOUT", nullptr);
   EXPECT_EQ(rank_timeout(), 600);
-  setenv("SPN_RANK_TIMEOUT", "2.5", 1);
+  timeout.set("2.5");
   EXPECT_EQ(rank_timeout(), 2.5);
-  setenv("SPN_RANK_TIMEOUT", "0", 1);
+  timeout.set("0");
   EXPECT_EQ(rank_timeout(), 0);
   for (const char* wrong : {"-1", "soon", "5s", "nan"}) {
-    setenv("SPN_RANK_TIMEOUT", wrong, 1);
+    timeout.set(wrong);
     EXPECT_NE(message_of([] { rank_timeout(); }).find("SPN_RANK_TIMEOUT"), std::string::npos) << wrong;
   }
-  unsetenv("SPN_RANK_TIMEOUT");
 }
 
 }  // namespace

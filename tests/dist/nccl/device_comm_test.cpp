@@ -8,6 +8,7 @@
 #include "engine/dist/comm.h"
 #include "kernels/devices.h"
 #include "kernels/table.h"
+#include "tests/support/environment.h"
 #include "tests/support/tensors.h"
 #include "tests/support/world.h"
 
@@ -136,9 +137,10 @@ TEST_F(DeviceComm, ARankThatNeverComesIsAnErrorNotAHang) {
   const kernels::Table& gpu = kernels::table_for(kGpu);
   for (const bool captured : {false, true}) {
     SCOPED_TRACE(captured ? "captured" : "plain");
-    setenv("SPN_RANK_TIMEOUT", "3", 1);
-    auto short_lived = opened();
-    unsetenv("SPN_RANK_TIMEOUT");
+    auto short_lived = [&] {
+      const test::ScopedVariable soon("SPN_RANK_TIMEOUT", "3");
+      return opened();
+    }();
     const Tensor x = mine(1000, DType::f32);
     short_lived->all_reduce(x);
     wait();
