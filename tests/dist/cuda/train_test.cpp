@@ -28,6 +28,8 @@ struct How {
   TrainerOptions options;
   std::int64_t steps = 4;  // two plain ones, one that is captured where that is wanted, one that is only replayed
   bool poison = false;     // of steps 1 and 3, rank 0's first row
+  double lr = 0.1, clip_norm = 1;
+  int part = 0, parts = 1;  // of the batch, the one that these ranks have
 };
 
 struct Ran {
@@ -43,14 +45,14 @@ Ran train(const How& how) {
   models::StAlign model(c, 5, how.options.device, how.options.compute);
   // a step goes as far as its gradient does, where AdamW's would be nearly the gradient's sign, whatever its size
   const auto optimizer = optim::make_sgd(optim::make_items(model.registry().trainable()));
-  const int rank = how.comm->rank(), ranks = how.comm->size();
+  const int rank = how.comm->rank() + how.part * how.comm->size(), ranks = how.parts * how.comm->size();
   Trainer trainer(model, *optimizer, *how.comm, how.options, kGlobal / ranks);
   Ran ran;
   for (std::int64_t s = 0; s < how.steps; ++s) {
     const Batch batch = test::global_batch(c, s);
     if (how.poison && s % 2 == 1) batch.niche_gene.data<float>()[0] = std::numeric_limits<float>::infinity();
     const std::int64_t before = emulator::host_waits();
-    ran.reports.push_back(trainer.step(test::part_of(batch, rank, ranks), {.lr = 0.1, .clip_norm = 1}));
+    ran.reports.push_back(trainer.step(test::part_of(batch, rank, ranks), {.lr = how.lr, .clip_norm = how.clip_norm}));
     ran.waits = emulator::host_waits() - before;
     auto& now = ran.weights.emplace_back();
     for (const auto& e : model.registry().entries())
@@ -161,6 +163,47 @@ TEST_F(TrainOnDevices, GroupsAndPartsAsOnTheCpu) {
   how.comm = nccl.get();
   how.options.device = kGpu;
   expect_near(captured(how, Side::late), cpu);
+}
+
+// Groups of half the ranks take the mean of what each half of the batch would have come to alone.
+TEST_F(TrainOnDevices, GroupsTakeTheMeanOfTheirRuns) {
+  How how{.comm = nccl.get(), .steps = 1, .clip_norm = 0};
+  const std::int64_t rows = kGlobal / nccl->size();
+  how.options.device = kGpu;
+  how.options.compute = DType::f64;
+  how.options.batch_norm = BatchNormMode::frozen;
+  how.options.max_negatives = kGlobal / 2 - 1;
+  how.options.micro_batch = rows / 2;
+  const Ran ranks = plain(how, Side::late);
+  how.comm = self.get();
+  how.options.micro_batch = 0;
+  how.parts = 2;
+  const Ran first = plain(how, Side::early);
+  how.part = 1;
+  Ran mean = plain(how, Side::early);
+  for (int t = 0; t < 3; ++t)
+    for (const auto value : {&StepReport::loss_of, &StepReport::accuracy_of}) {
+      double& v = (mean.reports[0].*value)[t];
+      v = (v + (first.reports[0].*value)[t]) / 2;
+    }
+  for (std::size_t i = 0; i < mean.weights[0].size(); ++i)
+    mean.weights[0][i] = (mean.weights[0][i] + first.weights[0][i]) / 2;
+  mean.reports[0].grad_norm = ranks.reports[0].grad_norm;  // of the mean, which is no mean of norms
+  expect_near(ranks, mean);
+}
+
+// At a rate of 0 a step changes running statistics alone.
+TEST_F(TrainOnDevices, BatchStatisticsAreOfAllGroups) {
+  How how{.comm = self.get(), .steps = 1, .lr = 0};
+  how.options.device = kGpu;
+  how.options.compute = DType::f64;
+  const Ran one = plain(how, Side::early);
+  how.comm = nccl.get();
+  how.options.max_negatives = kGlobal / 2 - 1;
+  const Ran ranks = plain(how, Side::early);
+  ASSERT_EQ(ranks.weights[0].size(), one.weights[0].size());
+  for (std::size_t i = 0; i < one.weights[0].size(); ++i)
+    ASSERT_TRUE(test::near(ranks.weights[0][i], one.weights[0][i], kSums)) << i;
 }
 
 // Batch statistics and negatives are a rank's own: what is not finite stays one rank's until gradients are summed.
