@@ -37,7 +37,7 @@ if(SPN_HAVE_CUDA)
     target_compile_options(spn_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--compress-mode=size>)
   endif()
   string(REPLACE ";" ", " architectures "${CMAKE_CUDA_ARCHITECTURES}")
-  set_source_files_properties(kernels/cuda/runtime.cpp PROPERTIES
+  set_source_files_properties(kernels/cuda/runtime.cpp kernels/cuda/devices.cpp PROPERTIES
                               COMPILE_DEFINITIONS "SPN_CUDA_ARCHITECTURES=\"${architectures}\"")
   target_sources(spn_kernels PRIVATE $<TARGET_OBJECTS:spn_cuda>)
   target_link_libraries(spn_kernels PRIVATE CUDA::cudart CUDA::cublasLt ${CUDNN_LIBRARY})

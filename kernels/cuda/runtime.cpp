@@ -322,54 +322,10 @@ void drop_graph(void* p) noexcept {
 
 }  // namespace cuda
 
-int cuda_device_count() {
-  int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess) {
-    cudaGetLastError();
-    return 0;
-  }
-  return count;
-}
-
-std::string why_no_cuda_device() {
-  GpuState s;
-  cudaRuntimeGetVersion(&s.runtime);
-  cudaDriverGetVersion(&s.driver);
-  const cudaError_t status = cudaGetDeviceCount(&s.devices);
-  cudaGetLastError();
-  if (status != cudaSuccess) s.devices = 0;
-  if (status != cudaSuccess && status != cudaErrorNoDevice) s.error = cudaGetErrorString(status);
-  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-  s.visible = visible == nullptr ? "unset" : fmt::format("'{}'", visible);
-  return why_no_gpu(s);
-}
-
 void open_cuda_device(int index) {
   check(cuda::g_gpu == nullptr || cuda::g_gpu->index == index, "cuda", "GPU {} is open already, and {} is asked for",
         cuda::g_gpu == nullptr ? 0 : cuda::g_gpu->index, index);
   if (cuda::g_gpu == nullptr) cuda::g_gpu = new cuda::Gpu(index);
-}
-
-std::vector<std::string> cuda_device_names() {
-  std::vector<std::string> names;
-  for (int i = 0; i < cuda_device_count(); ++i) {
-    cudaDeviceProp p{};
-    cuda::expect(cudaGetDeviceProperties(&p, i), "cuda");
-    names.push_back(fmt::format("{}, {}.{}, {:.1f} GiB", p.name, p.major, p.minor,
-                                static_cast<double>(p.totalGlobalMem) / (1 << 30)));
-  }
-  return names;
-}
-
-std::string cuda_versions() {
-  int runtime = 0, driver = 0;
-  cudaRuntimeGetVersion(&runtime);
-  cudaDriverGetVersion(&driver);  // 0 without a driver
-  const std::size_t cudnn = cudnnGetVersion();
-  return fmt::format("CUDA {}.{} for {}, driver for {}, cuBLASLt {}, cuDNN {}.{}.{}", runtime / 1000,
-                     runtime % 1000 / 10, SPN_CUDA_ARCHITECTURES,
-                     driver == 0 ? "none" : fmt::format("{}.{}", driver / 1000, driver % 1000 / 10),
-                     cublasLtGetVersion(), cudnn / 10000, cudnn / 100 % 100, cudnn % 100);
 }
 
 std::int64_t cuda_free_bytes() {
