@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds spotniche and runs all its tests; installs what is missing first.
 # usage: launch/test.sh [--quick | --slow] [--sanitizers] [--tidy] [--no-python]
-#   --quick       release build and the unit tests only
-#   --slow        release build and the full-size model against PyTorch alone: minutes, 12 GiB, and torch, timm and
+#   --quick       clang-format, release build and the unit tests only
+#   --slow        clang-format, release build and the full-size model against PyTorch alone: minutes, 12 GiB, and torch, timm and
 #                 torchvision in the Python environment (SPN_PYTHON, else .venv)
 #   --sanitizers  the unit tests once more, built with AddressSanitizer and UndefinedBehaviorSanitizer and without
 #                 precompiled headers; and every header alone
@@ -108,7 +108,9 @@ if [ "$slow" = 1 ]; then
 fi
 tests "$BUILD" release '^(unit|data|dist|cli)$'
 if [ ! -d "$BUILD/CMakeFiles/spn_cuda.dir" ] && [ -n "${CI:-}" ] && command -v nvcc >/dev/null; then
-  check cuda.log "compilation of the CUDA backend" false  # there it would be missed by nobody
+  # there nobody would miss it
+  check cuda.log "compilation of the CUDA backend" bash -c \
+    'echo "nvcc is here, and cuDNN or NCCL was not found, or SPN_CUDA is OFF; see build.log"; exit 1' || true
 elif [ ! -d "$BUILD/CMakeFiles/spn_cuda.dir" ]; then
   skip "compilation of the CUDA backend: nvcc, cuDNN or NCCL was not found (its kernels were tested on the host, not from PTX)"
 elif nvidia-smi -L >/dev/null 2>&1; then

@@ -21,8 +21,8 @@ bool tf32_allowed();
 // Between capture_begin and capture_end.
 bool capturing();
 
-// Scratch on the device, valid for what is queued before the next call with the same user. It grows outside a captured
-// step only: run a plain step first. 256-byte aligned.
+// Scratch on the device, valid for what is queued before the next call with the same user, which may move it. It grows
+// outside a captured step only: run a plain step first. 256-byte aligned.
 enum class Scratch : int { kernel, gemm, gemm_a, gemm_b, conv, layout, widened, count };
 void* scratch(Scratch user, std::size_t bytes);
 template <class T>

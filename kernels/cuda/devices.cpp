@@ -51,7 +51,7 @@ std::string cuda_versions() {
   cudaRuntimeGetVersion(&runtime);
   cudaDriverGetVersion(&driver);  // 0 without a driver
   const std::size_t cudnn = cudnnGetVersion();
-  return fmt::format("CUDA {}.{} for {}, driver for {}, cuBLASLt {}, cuDNN {}.{}.{}", runtime / 1000,
+  return fmt::format("CUDA {}.{}, GPU code for {}, driver for {}, cuBLASLt {}, cuDNN {}.{}.{}", runtime / 1000,
                      runtime % 1000 / 10, SPN_CUDA_ARCHITECTURES,
                      driver == 0 ? "none" : fmt::format("{}.{}", driver / 1000, driver % 1000 / 10),
                      cublasLtGetVersion(), cudnn / 10000, cudnn / 100 % 100, cudnn % 100);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "engine/core/bytes.h"
 #include "engine/core/out_of_memory.h"
 
 namespace spn::kernels::cuda {
@@ -20,14 +21,13 @@ std::size_t class_of(std::size_t bytes) {
 
 void* Pools::take(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
-  const bool plain = plain_ && pool_ == 0;
-  const std::size_t size = plain ? std::max(bytes, std::size_t{1}) : class_of(bytes);
+  const std::size_t size = plain_ ? std::max(bytes, std::size_t{1}) : class_of(bytes);
   void* p = nullptr;
-  if (auto& cached = free_[{pool_, size}]; !cached.empty() && !plain) {
-    p = cached.back();
-    cached.pop_back();
+  if (const auto cached = free_.find({pool_, size}); cached != free_.end() && !cached->second.empty()) {
+    p = cached->second.back();
+    cached->second.pop_back();
   } else {
-    const bool whole = plain || size >= kSmall;
+    const bool whole = plain_ || size >= kSmall;
     p = whole ? from_system(size) : carve(size);
     blocks_[p] = {size, pool_, whole};
   }
@@ -43,14 +43,14 @@ void Pools::give(void* p) noexcept {
   const Block block = it->second;
   stats_.in_use -= block.size;
   try {
-    if (plain_ && block.whole && block.pool == 0 && pool_ == 0) {
+    if (plain_) {
       system_.give(p);
       stats_.reserved -= block.size;
       blocks_.erase(it);
     } else {
       free_[{block.pool, block.size}].push_back(p);
     }
-  } catch (...) {  // it is not to be had again until the process ends: no host memory to remember it by, a lost device
+  } catch (...) {  // lost until the process ends: there is no host memory to remember it by, or no device
   }
 }
 
@@ -71,10 +71,11 @@ void* Pools::from_system(std::size_t size) {
   if (p == nullptr)
     throw OutOfMemory(
         "memory",
-        fmt::format("cannot allocate {} bytes on the GPU: tensors hold {} of {} bytes taken for them, captured steps "
-                    "keep {} of these{}; use a smaller --micro-batch, --activation-checkpointing, --residency host or "
-                    "disk, or more ranks",
-                    size, stats_.in_use, stats_.reserved, captured(), system_.others ? "; " + system_.others() : ""));
+        fmt::format(
+            "cannot allocate {} on the GPU: {} of the {} taken so far are in use, captured steps keep {}{}; use a "
+            "smaller --micro-batch, --activation-checkpointing, --residency host or disk, or more ranks",
+            mebibytes(size), mebibytes(stats_.in_use), mebibytes(stats_.reserved), mebibytes(captured()),
+            system_.others ? ", " + system_.others() : ""));
   stats_.reserved += size;
   return p;
 }
@@ -121,6 +122,7 @@ void Pools::reset_peak() {
 
 void Pools::begin_pool() {
   const std::lock_guard lock(mutex_);
+  check(!plain_, "memory", "a capture keeps blocks, which plain memory does not");
   check(pool_ == 0, "memory", "a capture begins inside another");
   pool_ = ++pools_;
 }

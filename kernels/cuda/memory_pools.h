@@ -22,8 +22,8 @@ class Pools {
     std::function<void(void*)> give;         // after what is queued has ended
     std::function<std::string()> others;     // who else holds the device's memory, for errors; may be absent
   };
-  // plain: outside a captured step every block is the system's own and of the size that was asked for, and goes back at
-  // once, so that a tool which watches the system's allocations sees an access past a tensor's end or after its life.
+  // plain: every block is the system's own and of the size that was asked for, and goes back at once, so that a tool
+  // which watches the system's allocations sees an access past a tensor's end or after its life. There are no captures.
   explicit Pools(System system, bool plain = false) : system_(std::move(system)), plain_(plain) {}
   bool plain() const { return plain_; }
 

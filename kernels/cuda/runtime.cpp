@@ -11,6 +11,7 @@
 #include <memory>
 #include <string_view>
 
+#include "engine/core/bytes.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/memory_pools.h"
@@ -117,7 +118,7 @@ struct Gpu {
               plain_memory()};
   struct Held {
     void* p = nullptr;
-    std::size_t bytes = 0, most = 0;  // most: that was ever asked for
+    std::size_t bytes = 0;
   };
   std::array<Held, static_cast<std::size_t>(Scratch::count)> scratch;
   cudaStream_t uploads = nullptr;
@@ -136,9 +137,9 @@ struct Gpu {
     std::size_t kernels = 0;
     for (const Held& held : scratch) kernels += held.bytes;
     return fmt::format(
-        "{} are scratch of kernels and libraries; {}, the rest is held by CUDA, its libraries and other "
-        "processes",
-        kernels, device_memory());
+        "of these {} are working memory of kernels; {}, what else is taken is CUDA's, its libraries' and "
+        "other processes'",
+        mebibytes(kernels), device_memory());
   }
 };
 
@@ -173,9 +174,7 @@ bool capturing() { return g_gpu != nullptr && g_gpu->capturing; }
 void* scratch(Scratch user, std::size_t bytes) {
   Gpu& g = gpu();
   auto& held = g.scratch[static_cast<std::size_t>(user)];
-  held.most = std::max(held.most, bytes);
-  const bool exact = g.pools.plain() && !g.capturing;
-  if (exact ? bytes == held.bytes : bytes <= held.bytes) return held.p;
+  if (g.pools.plain() ? bytes == held.bytes : bytes <= held.bytes) return held.p;
   check(!g.capturing, "scratch", "a captured step needs {} bytes of scratch and has {}; run a plain step first", bytes,
         held.bytes);
   if (held.p != nullptr) {
@@ -276,10 +275,8 @@ void reset_peak() { gpu().pools.reset_peak(); }
 
 void capture_begin() {
   Gpu& g = gpu();
+  if (g.pools.plain()) fail_usage("capture", "with SPN_MEMORY=plain no step is captured; give --cuda-graph off");
   sync();
-  if (g.pools.plain())
-    for (std::size_t user = 0; user < g.scratch.size(); ++user)
-      scratch(static_cast<Scratch>(user), g.scratch[user].most);  // a captured step cannot get more
   g.pools.trim();  // the plain steps' activations: the captured step takes as much again, of its own
   g.pools.begin_pool();
   expect(cudaStreamBeginCapture(g.stream, cudaStreamCaptureModeThreadLocal), "capture");

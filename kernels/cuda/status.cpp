@@ -1,5 +1,6 @@
 #include "kernels/cuda/status.h"
 
+#include "engine/core/bytes.h"
 #include "engine/core/out_of_memory.h"
 
 namespace spn::kernels::cuda {
@@ -30,7 +31,7 @@ std::string device_memory() {
     cudaGetLastError();
     return "how much memory it has, it does not say";
   }
-  return fmt::format("{} of the device's {} bytes are free", free, total);
+  return fmt::format("{} of the GPU's {} are free", mebibytes(free), mebibytes(total));
 }
 
 namespace {

@@ -28,7 +28,8 @@ void over_parameters(std::int64_t n, F&& f) {
     for (const SizeCount& s : kModelSizes) {
       if (round >= s.count || at >= n) continue;
       const double part = static_cast<double>(s.elements) * static_cast<double>(n) / kModelParameters;
-      const std::int64_t end = std::min(n, at + (static_cast<std::int64_t>(part) / 8 + 1) * 8);
+      const std::int64_t end =
+          std::min(n, at + std::max<std::int64_t>(8, (static_cast<std::int64_t>(part) + 7) / 8 * 8));
       f(at, end);
       at = end;
     }

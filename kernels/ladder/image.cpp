@@ -19,6 +19,14 @@ std::vector<Operand> operands(std::int64_t elements) {
   };
 }
 
+// y, stored as it is given, [B,S,S,3], as [B,3,S,S].
+View channels_last(View y) {
+  const std::int64_t s = y.dim(1);
+  y.shape = {y.dim(0), 3, s, s};
+  y.strides = {3 * s * s, 1, 3 * s, 3};
+  return y;
+}
+
 }  // namespace
 
 const Ladder kImageEmbedLadder = {

@@ -35,7 +35,7 @@ void warp_a_row(Views v) { resident_forward<Streamed<WarpGroup>>(v, 128); }
 // 16 bytes a load and one read of memory; barriers again.
 void block_holds_a_row(Views v) { resident_forward<Registers<BlockGroup, 1>>(v, 128); }
 
-// The sum in a pass of its own: two more reads and writes of an activation.
+// The sum in a pass of its own: the norm reads it again.
 void added_before(Views v) {
   run<&Table::layer_norm_fwd>({.x = v[0], .branch = v[1], .sum = v[4]});
   run<&Table::layer_norm_fwd>({.x = v[4], .w = v[2], .b = v[3], .y = v[5], .mean = v[6], .rstd = v[7]});

@@ -28,8 +28,8 @@ struct RungFigure {
 };
 
 // Calls `done` after each rung, so that a run that is ended early has told what it knew. The result: GB/s of a copy of
-// `elements` f32 on the device, both directions counted. Usage error where no ladder is called `only`; throws when a
-// rung is wrong.
+// a large array on the device, both directions counted. Usage error where no ladder is called `only`. A rung that is
+// wrong is not timed, and the call throws when all others have been.
 double measure_kernels(const KernelCase& what,
                        const std::function<void(const RungFigure&, double copy_gb_per_s)>& done);
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "engine/core/bytes.h"
 #include "engine/core/commas.h"
 #include "engine/core/file.h"
 #include "engine/core/json.h"
@@ -29,7 +30,6 @@ models::Config read_model_config(const std::string& path) {
 }
 
 std::string megaflops(double flops) { return fmt::format("{:.3f}", flops / 1e6); }
-std::string mebibytes(double bytes) { return fmt::format("{:.1f} MiB", bytes / (1024.0 * 1024.0)); }
 
 }  // namespace
 

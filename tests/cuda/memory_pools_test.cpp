@@ -76,9 +76,9 @@ TEST(Pools, WhatIsCachedIsGivenBackBeforeGivingUp) {
     FAIL() << "expected a throw";
   } catch (const OutOfMemory& e) {
     const std::string text = e.what();
-    EXPECT_NE(text.find(std::to_string(4 * kMiB)), std::string::npos) << text;  // what was asked
-    EXPECT_NE(text.find(std::to_string(8 * kMiB)), std::string::npos) << text;  // what holds the rest
-    EXPECT_NE(text.find(std::to_string(2 * kMiB) + " bytes are free"), std::string::npos) << text;
+    EXPECT_NE(text.find("cannot allocate 4.0 MiB"), std::string::npos) << text;  // what was asked
+    EXPECT_NE(text.find("8.0 MiB of the 8.0 MiB"), std::string::npos) << text;   // what holds the rest
+    EXPECT_NE(text.find(fmt::format("{} bytes are free", 2 * kMiB)), std::string::npos) << text;
     EXPECT_NE(text.find("--micro-batch"), std::string::npos) << text;
   }
 }
@@ -115,7 +115,7 @@ TEST(Pools, NothingIsGivenBackWhileAStepIsCaptured) {
     FAIL() << "expected a throw";
   } catch (const OutOfMemory& e) {
     const std::string text = e.what();
-    EXPECT_NE(text.find(fmt::format("captured steps keep {} of these", 3 * kMiB)), std::string::npos) << text;
+    EXPECT_NE(text.find("captured steps keep 3.0 MiB"), std::string::npos) << text;
   }
   EXPECT_EQ(d.given_back, 0);
   (void)d.pools.end_pool();
@@ -137,20 +137,9 @@ TEST(Pools, PlainBlocksAreTheSystemsOwnAndOfTheSizeAskedFor) {
   EXPECT_EQ(d.pools.stats().reserved, 3 * kMiB + 2);
 }
 
-TEST(Pools, PlainBlocksStayWhileAStepIsCaptured) {
+TEST(Pools, PlainMemoryIsNotCaptured) {
   FakeDevice d(64 * kMiB, true);
-  void* before = d.pools.take(700);
-  d.pools.begin_pool();
-  void* inside = d.pools.take(700);
-  EXPECT_EQ(d.live.at(inside), 16 * kMiB);  // the start of a slab: a replay needs it where it is
-  d.pools.give(before);                     // giving it back would wait for the device
-  EXPECT_EQ(d.live.count(before), 1U);
-  d.pools.give(inside);
-  const int pool = d.pools.end_pool();
-  EXPECT_NE(d.pools.take(700), before);  // nothing is used twice
-  d.pools.drop_pool(pool);
-  d.pools.trim();
-  EXPECT_EQ(d.live.count(before), 0U);
+  EXPECT_THROW(d.pools.begin_pool(), Error);
 }
 
 TEST(Pools, CountsWhatTensorsHold) {

@@ -4,7 +4,6 @@
 #include <fstream>
 
 #include "engine/ckpt/checkpoint.h"
-#include "engine/core/philox.h"
 #include "engine/eval/embed.h"
 #include "engine/optim/ema.h"
 #include "engine/train/loop.h"
@@ -13,6 +12,7 @@
 #include "tests/support/counting_comm.h"
 #include "tests/support/model_config.h"
 #include "tests/support/paths.h"
+#include "tests/support/random_batch.h"
 #include "tests/support/temp_folder.h"
 
 namespace spn::train {
@@ -25,36 +25,6 @@ models::Config small_config() {
   c.dropout = 0.1;
   c.learnable_temperature = true;
   return c;
-}
-
-Batch make_batch(const models::Config& c, std::int64_t rows, std::int64_t step) {
-  PhiloxStream rng(7, RandomUse::test, static_cast<std::uint64_t>(step));
-  const auto pixels = [&](std::int64_t px) {
-    std::vector<std::uint8_t> v(static_cast<std::size_t>(rows * px * px * 3));
-    for (auto& e : v) e = static_cast<std::uint8_t>(rng.next_u32());
-    return Tensor::from(v, {rows, px, px, 3});
-  };
-  const auto genes = [&](std::int64_t n) {
-    std::vector<float> v(static_cast<std::size_t>(rows * n));
-    for (auto& e : v) e = rng.uniform();
-    return Tensor::from(v, {rows, n});
-  };
-  Batch b;
-  b.step = step;
-  b.first_sample = 100 + rows * step;
-  b.spot_image = pixels(c.spot_image_px);
-  b.niche_image = pixels(c.niche_image_px);
-  b.spot_gene = genes(c.spot_gene_width);
-  b.niche_gene = genes(c.genes);
-  std::vector<std::int32_t> slide, cluster;
-  for (std::int64_t i = 0; i < rows; ++i) {
-    slide.push_back(static_cast<std::int32_t>(i % 2));
-    cluster.push_back(static_cast<std::int32_t>(i % 3) - 1);
-  }
-  b.slide = Tensor::from(slide, {rows});
-  b.cluster = Tensor::from(cluster, {rows});
-  b.xy_um = Tensor::zeros({rows, 2});
-  return b;
 }
 
 struct Ran {
@@ -84,7 +54,7 @@ Ran train(const How& how) {
   Trainer trainer(model, *optimizer, *world, o, how.rows);
   Ran ran;
   const auto stage = [&](std::int64_t s) {
-    Batch batch = make_batch(c, how.rows, s);
+    Batch batch = test::random_batch(c, how.rows, s);
     if (how.poison && s == 3) batch.niche_gene.data<float>()[0] = INFINITY;
     trainer.stage(batch);
   };
@@ -210,7 +180,7 @@ class Batches final : public BatchSource {
  public:
   explicit Batches(std::int64_t first) : step_(first) {}
   Batch next() override {
-    Batch batch = make_batch(small_config(), kRows, step_++);
+    Batch batch = test::random_batch(small_config(), kRows, step_++);
     if (batch.step == 3) batch.niche_gene.data<float>()[0] = INFINITY;
     return batch;
   }
@@ -354,7 +324,7 @@ TEST_F(CudaTrain, WeightsKeptInBf16AreThoseRoundedAtUse) {
 TEST_F(CudaTrain, EmbeddingsAsOnTheCpu) {
   const models::Config c = small_config();
   const models::StAlign host(c, 5), device(c, 5, kGpu);
-  const Batch batch = make_batch(c, 5, 0);
+  const Batch batch = test::random_batch(c, 5, 0);
   const auto want = eval::embed_batch(host, batch, DType::f32),
              got = eval::embed_batch(device, batch, DType::f32, kGpu);
   for (std::size_t e = 0; e < want.size(); ++e)

@@ -1,10 +1,9 @@
-// configs/model/tiny.cfg and batches of random numbers for it.
+// configs/model/tiny.cfg, and how many rows its batches have.
 #pragma once
 
-#include "engine/train/batch.h"
 #include "tests/support/model_config.h"
 #include "tests/support/paths.h"
-#include "tests/support/tensors.h"
+#include "tests/support/random_batch.h"
 
 namespace spn::test {
 
@@ -15,24 +14,6 @@ inline models::Config tiny() {
   c.dropout = 0.1;
   c.vit_frozen = true;
   return c;
-}
-
-inline train::Batch make_batch(const models::Config& c, std::int64_t step) {
-  const auto seed = static_cast<std::uint64_t>(100 * step);
-  train::Batch b;
-  b.step = step;
-  b.first_sample = kBatch * step;
-  const auto image = [&](std::int64_t px, std::uint64_t s) {
-    return random({kBatch, px, px, 3}, s, DType::f32, 0, 255).to(DType::u8);
-  };
-  b.spot_image = image(c.spot_image_px, seed + 1);
-  b.niche_image = image(c.niche_image_px, seed + 2);
-  b.spot_gene = random({kBatch, c.spot_gene_width}, seed + 3, DType::f32, 0, 2);
-  b.niche_gene = random({kBatch, c.genes}, seed + 4, DType::f32, 0, 2);
-  b.slide = Tensor::zeros({kBatch}, DType::i32);
-  b.cluster = Tensor::zeros({kBatch}, DType::i32);
-  b.xy_um = Tensor::zeros({kBatch, 2});
-  return b;
 }
 
 }  // namespace spn::test

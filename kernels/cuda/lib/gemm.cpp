@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/core/log.h"
+#include "engine/core/out_of_memory.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/lib/handles.h"
@@ -121,8 +122,7 @@ Plan make_plan(const Product& p) {
 
 // Bytes from c's first element to its last.
 std::size_t bytes_of_result(const Product& p) {
-  const std::int64_t lines = p.c.transposed ? p.n : p.m, along = p.c.transposed ? p.m : p.n;
-  return static_cast<std::size_t>((p.batch - 1) * p.c.batch_stride + (lines - 1) * p.c.ld + along) * size_of(p.out);
+  return static_cast<std::size_t>((p.batch - 1) * p.c.batch_stride + (p.m - 1) * p.c.ld + p.n) * size_of(p.out);
 }
 
 // Memory in which a product that adds to its result is tried out.
@@ -167,9 +167,13 @@ bool multiply(const Product& p, const ProductMemory& at) {
   };
   if (!plan.tuned && plan.algorithms.size() > 1 && may_tune()) {
     std::optional<Trial> aside;  // what adds to its result may do so once only
-    if (p.accumulate) aside.emplace(bytes_of_result(p));
-    void* c = aside ? aside->p : at.c;
-    fastest_first(plan.algorithms, [&](const auto& a) { return seconds_of([&] { return call_into(a, c); }); });
+    try {
+      if (p.accumulate) aside.emplace(bytes_of_result(p));
+      void* c = aside ? aside->p : at.c;
+      fastest_first(plan.algorithms, [&](const auto& a) { return seconds_of([&] { return call_into(a, c); }); });
+    } catch (const OutOfMemory&) {
+      if (aside || !p.accumulate) throw;  // else the heuristics' order stays: the product itself needs no more memory
+    }
     plan.tuned = true;
   }
   while (!plan.algorithms.empty()) {

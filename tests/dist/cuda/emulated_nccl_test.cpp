@@ -109,6 +109,15 @@ TEST_F(EmulatedNccl, ASumStaysInsideItsCapture) {
                "begun inside a captured step and awaited outside it");
 }
 
+// One that is begun before a capture and still under way would come along with those inside.
+TEST_F(EmulatedNccl, NoSumSlipsIntoACapture) {
+  const Tensor a = filled(1);
+  set_side(Side::late);
+  const auto before = comm->begin_all_reduce(a);
+  EXPECT_PRED2(has, error_of(ErrorKind::internal, [&] { replayed([&] { comm->begin_all_reduce(a)->wait(); }); }),
+               "begun outside a captured step and awaited inside it");
+}
+
 TEST_F(EmulatedNccl, TakesTheDevicesMemoryOfKnownTypes) {
   const Tensor host = Tensor::full({3}, 1), device = filled(1);
   View wrong = host;

@@ -2,8 +2,6 @@
 // device goes on: element by element beside one rank's, whenever the sums happen, plain and captured.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "engine/dist/buckets.h"

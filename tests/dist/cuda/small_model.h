@@ -2,12 +2,10 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
-#include "engine/core/philox.h"
-#include "engine/train/batch.h"
 #include "tests/support/model_config.h"
 #include "tests/support/paths.h"
+#include "tests/support/random_batch.h"
 
 namespace spn::test {
 
@@ -27,35 +25,8 @@ inline models::Config small_config() {
   return c;
 }
 
-// The same on every rank.
-inline train::Batch global_batch(const models::Config& c, std::int64_t step) {
-  PhiloxStream rng(7, RandomUse::test, static_cast<std::uint64_t>(step));
-  const auto pixels = [&](std::int64_t px) {
-    std::vector<std::uint8_t> v(static_cast<std::size_t>(kGlobal * px * px * 3));
-    for (auto& e : v) e = static_cast<std::uint8_t>(rng.next_u32());
-    return Tensor::from(v, {kGlobal, px, px, 3});
-  };
-  const auto numbers = [&](std::int64_t n, float most) {
-    std::vector<float> v(static_cast<std::size_t>(kGlobal * n));
-    for (auto& e : v) e = most * rng.uniform();
-    return Tensor::from(v, {kGlobal, n});
-  };
-  train::Batch b;
-  b.step = step;
-  b.spot_image = pixels(c.spot_image_px);
-  b.niche_image = pixels(c.niche_image_px);
-  b.spot_gene = numbers(c.spot_gene_width, 1);
-  b.niche_gene = numbers(c.genes, 1);
-  b.xy_um = numbers(2, 100);
-  std::vector<std::int32_t> slide, cluster;
-  for (std::int64_t i = 0; i < kGlobal; ++i) {
-    slide.push_back(static_cast<std::int32_t>(i * 3 % 2));
-    cluster.push_back(static_cast<std::int32_t>(i % 3) - 1);
-  }
-  b.slide = Tensor::from(slide, {kGlobal});
-  b.cluster = Tensor::from(cluster, {kGlobal});
-  return b;
-}
+// The same on every rank; first_sample says of which rows a rank's part is.
+inline train::Batch global_batch(const models::Config& c, std::int64_t step) { return random_batch(c, kGlobal, step); }
 
 // Rank r's contiguous part of it.
 inline train::Batch part_of(const train::Batch& whole, int rank, int ranks) {

@@ -10,7 +10,7 @@
 namespace spn::train {
 namespace {
 
-using test::kBatch, test::make_batch, test::tiny;
+using test::kBatch, test::random_batch, test::tiny;
 
 struct Ran {
   std::vector<double> losses;
@@ -29,7 +29,8 @@ Ran train(bool keep, std::int64_t micro_batch) {
   o.micro_batch = micro_batch;
   Trainer trainer(model, *optimizer, *self, o, kBatch);
   Ran ran;
-  for (std::int64_t s = 0; s < 3; ++s) ran.losses.push_back(trainer.step(make_batch(c, s), {1e-2, 0.1, 1.0}).loss);
+  for (std::int64_t s = 0; s < 3; ++s)
+    ran.losses.push_back(trainer.step(random_batch(c, kBatch, s), {1e-2, 0.1, 1.0}).loss);
   for (const auto& e : model.registry().entries()) {
     ran.weights[e.name] = e.value().to_vector<float>();
     if (const Tensor& r = e.parameter.rounded()) {
@@ -55,7 +56,7 @@ TEST(RoundedWeights, AreThoseRoundedAtUse) {
 
 TEST(RoundedWeights, FollowWeightsThatAreLoaded) {
   const models::Config c = tiny();
-  const Batch batch = make_batch(c, 0);
+  const Batch batch = random_batch(c, kBatch, 0);
   models::StAlign model(c, 3);
   const models::StAlign other(c, 4);
   const auto before = eval::embed_batch(model, batch, DType::bf16);  // rounds what it reads

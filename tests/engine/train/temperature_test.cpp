@@ -9,7 +9,7 @@
 namespace spn::train {
 namespace {
 
-using test::kBatch, test::make_batch, test::tiny;
+using test::kBatch, test::random_batch, test::tiny;
 
 // As weights from elsewhere may have it.
 void beyond_the_limit(const models::StAlign& model) {
@@ -31,7 +31,7 @@ TEST(Temperature, StopsAtItsLimitAndComesBack) {
       if (e.name.rfind("logit_scale.", 0) == 0) out.push_back(std::exp(e.value().item()));
     return out;
   };
-  trainer.step(make_batch(c, 0), {1e-2, 0, 1.0});
+  trainer.step(random_batch(c, kBatch, 0), {1e-2, 0, 1.0});
   ASSERT_EQ(scales().size(), 3U);
   for (const double s : scales()) {
     EXPECT_LE(s, 100.0);
@@ -39,7 +39,7 @@ TEST(Temperature, StopsAtItsLimitAndComesBack) {
   }
   for (int t = 0; t < 3; ++t) EXPECT_NEAR(model.inverse_temperature(t).value().item(), scales()[t], 1e-4);
   // random pairs: every similarity weighs 100 times, so the loss falls fastest by a lower scale
-  for (std::int64_t s = 1; s < 5; ++s) trainer.step(make_batch(c, s), {1e-2, 0, 1.0});
+  for (std::int64_t s = 1; s < 5; ++s) trainer.step(random_batch(c, kBatch, s), {1e-2, 0, 1.0});
   for (const double s : scales()) EXPECT_LT(s, 98.0);
 }
 
@@ -52,7 +52,7 @@ TEST(Temperature, FrozenStaysWhatItIs) {
   const auto optimizer = optim::make_adamw(optim::make_items(model.registry().trainable()));
   const auto self = dist::make_self();
   Trainer trainer(model, *optimizer, *self, {}, kBatch);
-  trainer.step(make_batch(c, 0), {1e-2, 0, 1.0});
+  trainer.step(random_batch(c, kBatch, 0), {1e-2, 0, 1.0});
   for (const auto& e : model.registry().entries())
     if (e.name.rfind("logit_scale.", 0) == 0) {
       EXPECT_NEAR(std::exp(e.value().item()), 150, 1e-3) << e.name;

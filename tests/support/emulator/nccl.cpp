@@ -83,11 +83,11 @@ class SideStream {
   }
   // As the device comes to it: all sums up to this one.
   void queue_up_to(const Sum& last) {
-    check(last.recorded == emulator::recording(), "begin_all_reduce",
-          "a sum is begun {} a captured step and awaited {} it", last.recorded ? "inside" : "outside",
-          last.recorded ? "outside" : "inside");
     while (!last.queued) {
       const auto sum = underway_.front();
+      check(sum->recorded == emulator::recording(), "begin_all_reduce",
+            "a sum is begun {} a captured step and awaited {} it", sum->recorded ? "inside" : "outside",
+            sum->recorded ? "outside" : "inside");
       underway_.pop_front();
       sum->queued = true;
       in_order("begin_all_reduce", {sum->view}, [link = link_](const std::vector<View>& v) {
