@@ -89,7 +89,7 @@ class GradientsOnDevices : public testing::Test {
   ~GradientsOnDevices() override {
     emulator::set_side(Side::early);
     emulator::set_polls(-1);
-    emulator::set_witness({});
+    emulator::set_observer({});
   }
   std::unique_ptr<dist::Comm> nccl;
 };
@@ -113,12 +113,12 @@ TEST_F(GradientsOnDevices, HoweverOftenASumIsNotOverYet) {
   for (const int polls : {0, 1, 3}) {
     SCOPED_TRACE(polls);
     emulator::set_polls(polls);
-    const emulator::Talk before = emulator::talk();
+    const emulator::CommCounts before = emulator::comm_counts();
     const Ran ran = gradients(*nccl, {.bytes = 1});
     EXPECT_GT(ran.buckets, 20);
     expect_equal(ran, want, kBits);
-    EXPECT_EQ(emulator::talk().not_yet > before.not_yet, polls > 0);
-    EXPECT_GT(emulator::talk().done, before.done);
+    EXPECT_EQ(emulator::comm_counts().not_yet > before.not_yet, polls > 0);
+    EXPECT_GT(emulator::comm_counts().done, before.done);
   }
 }
 
@@ -135,11 +135,11 @@ TEST_F(GradientsOnDevices, FlagsDoNotGrowFromStepToStep) {
   ASSERT_GT(layout.buckets.size(), 1U);
   const auto ranks = static_cast<float>(nccl->size());
   std::size_t sums = 0;
-  emulator::set_witness({{}, [&](const View& v) {
-                           const auto& b = layout.buckets[sums++ % layout.buckets.size()];
-                           for (std::int64_t i = b.flags; i < b.numel && i < v.numel(); ++i)
-                             EXPECT_TRUE(v.ptr<float>()[i] <= ranks) << "sum " << sums << ": " << v.ptr<float>()[i];
-                         }});
+  emulator::set_observer({{}, [&](const View& v) {
+                            const auto& b = layout.buckets[sums++ % layout.buckets.size()];
+                            for (std::int64_t i = b.flags; i < b.numel && i < v.numel(); ++i)
+                              EXPECT_TRUE(v.ptr<float>()[i] <= ranks) << "sum " << sums << ": " << v.ptr<float>()[i];
+                          }});
   GradSync sync(parameters, *nccl, kBytes);
   for (int step = 0; step < 3; ++step) {
     for (const Var& p : parameters) p.clear_grad();

@@ -83,12 +83,12 @@ TEST(ResidentOnDevices, BatchesAreThoseOfThePacksOnDisk) {
     LoaderSource disk(packs, sampler, kFirst, kEnd, rank, ranks, 2, 1);
     const auto source = resident(held * row);
     EXPECT_EQ(source->bytes(), held * row);
-    const std::int64_t before = emulator::talk().collectives;
+    const std::int64_t before = emulator::comm_counts().collectives;
     for (std::int64_t s = kFirst; s < kEnd; ++s) {
       SCOPED_TRACE(s);
       expect_batch(source->next(), disk.next());
     }
-    EXPECT_EQ(emulator::talk().collectives - before, held == share ? 7 * (kEnd - kFirst) : 0);
+    EXPECT_EQ(emulator::comm_counts().collectives - before, held == share ? 7 * (kEnd - kFirst) : 0);
   }
   EXPECT_PRED2(test::has, test::error_of(ErrorKind::usage, [&] { resident(share * row - 1); }), "use more GPUs");
 }
@@ -123,10 +123,10 @@ TEST(ResidentOnDevices, RunsAreThoseOfOneRankAndOfRowsOnDisk) {
   const test::TempFolder own;
   const Left one = pretrain(*dist::make_self(), packs, own / "run", 5, " --residency disk"),
              disk = pretrain(world(), packs, packs.folder / "disk", 5, " --residency disk");
-  const std::int64_t recorded = emulator::talk().recorded;
+  const std::int64_t recorded = emulator::comm_counts().recorded;
   const Left gpu = pretrain(world(), packs, packs.folder / "gpu", 5, shared_out),
              shorter = pretrain(world(), packs, packs.folder / "shorter", 3, shared_out);
-  EXPECT_GT(emulator::talk().recorded, recorded);
+  EXPECT_GT(emulator::comm_counts().recorded, recorded);
   EXPECT_EQ(gpu.waits - shorter.waits, 2);  // one a step, wherever its rows come from
   ASSERT_EQ(one.metrics.size(), 5U);
   ASSERT_EQ(disk.metrics.size(), 5U);

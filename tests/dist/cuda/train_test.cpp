@@ -93,24 +93,24 @@ class TrainOnDevices : public testing::Test {
   TrainOnDevices() : nccl(dist::make_nccl(test::world(), nullptr, {})), self(dist::make_self()) {}
   ~TrainOnDevices() override {
     emulator::set_side(emulator::Side::early);
-    emulator::set_witness({});
+    emulator::set_observer({});
   }
   // The step as it is replayed; its collectives were recorded.
   Ran captured(How how, emulator::Side side) const {
     emulator::set_side(side);
     how.options.graph = true;
-    const std::int64_t before = emulator::talk().recorded;
+    const std::int64_t before = emulator::comm_counts().recorded;
     const Ran ran = train(how);
     EXPECT_TRUE(ran.replayed);
-    EXPECT_GT(emulator::talk().recorded, before);
+    EXPECT_GT(emulator::comm_counts().recorded, before);
     return ran;
   }
   Ran plain(How how, emulator::Side side) const {
     emulator::set_side(side);
     how.options.graph = false;
-    const std::int64_t before = emulator::talk().recorded;
+    const std::int64_t before = emulator::comm_counts().recorded;
     const Ran ran = train(how);
-    EXPECT_EQ(emulator::talk().recorded, before);
+    EXPECT_EQ(emulator::comm_counts().recorded, before);
     return ran;
   }
   std::unique_ptr<dist::Comm> nccl, self;
@@ -124,9 +124,9 @@ TEST_F(TrainOnDevices, RanksStepAsOneRankDoes) {
   how.options.compute = DType::f64;
   const Ran one = plain(how, Side::early);
   how.comm = nccl.get();
-  const std::int64_t sums = emulator::talk().sums;
+  const std::int64_t sums = emulator::comm_counts().sums;
   const Ran ranks = plain(how, Side::early);
-  EXPECT_EQ(emulator::talk().sums - sums, how.steps);  // one bucket
+  EXPECT_EQ(emulator::comm_counts().sums - sums, how.steps);  // one bucket
   expect_near(ranks, one);
   expect_same(plain(how, Side::late), ranks);
   const Ran replayed = captured(how, Side::late);
@@ -217,7 +217,7 @@ TEST_F(TrainOnDevices, WhatIsNotFiniteOnOneRankIsSkippedOnAll) {
   const auto finite = [](const View& v) {
     return std::all_of(v.ptr<float>(), v.ptr<float>() + v.numel(), [](float x) { return std::isfinite(x); });
   };
-  emulator::set_witness(
+  emulator::set_observer(
       {[&](const View& v) { mine.push_back(finite(v)); }, [&](const View& v) { all.push_back(finite(v)); }});
   const Ran ran = plain(how, Side::early);
   EXPECT_EQ(mine, std::vector<bool>({true, rank != 0, true, rank != 0}));

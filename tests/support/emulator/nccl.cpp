@@ -15,21 +15,21 @@ namespace spn::emulator {
 namespace {
 Side g_side = Side::early;
 int g_polls = -1;
-Talk g_talk;
-Witness g_witness;
+CommCounts g_counts;
+Observer g_observer;
 }  // namespace
 
 void set_side(Side side) { g_side = side; }
 void set_polls(int polls) { g_polls = polls; }
-Talk talk() { return g_talk; }
-void set_witness(Witness witness) { g_witness = std::move(witness); }
+CommCounts comm_counts() { return g_counts; }
+void set_observer(Observer observer) { g_observer = std::move(observer); }
 
 }  // namespace spn::emulator
 
 namespace spn::dist {
 namespace {
 
-using emulator::g_talk;
+using emulator::g_counts;
 
 bool on_host(const View& v) { return v.device.type != DeviceType::cuda; }
 
@@ -56,10 +56,10 @@ template <class F>
 void in_order(const char* where, std::initializer_list<View> views, F&& f) {
   std::vector<View> host;
   for (const View& v : views) host.push_back(as_host(where, v));
-  if (emulator::recording()) ++g_talk.recorded;
+  if (emulator::recording()) ++g_counts.recorded;
   emulator::queue([host, f] {
     for (const View& v : host) emulator::touch(&v.data, sizeof v.data);
-    ++g_talk.collectives;
+    ++g_counts.collectives;
     f(host);
   });
 }
@@ -91,10 +91,10 @@ class SideStream {
       underway_.pop_front();
       sum->queued = true;
       in_order("begin_all_reduce", {sum->view}, [link = link_](const std::vector<View>& v) {
-        ++g_talk.sums;
-        if (emulator::g_witness.before) emulator::g_witness.before(v[0]);
+        ++g_counts.sums;
+        if (emulator::g_observer.before) emulator::g_observer.before(v[0]);
         link->all_reduce(v[0]);
-        if (emulator::g_witness.after) emulator::g_witness.after(v[0]);
+        if (emulator::g_observer.after) emulator::g_observer.after(v[0]);
       });
     }
   }
@@ -119,7 +119,7 @@ class Begun final : public Pending {
   bool test() override {
     const bool may_ask = emulator::g_polls >= 0 && !emulator::recording();
     if (sum_ && may_ask && sum_->asked++ >= emulator::g_polls) wait();
-    ++(sum_ ? g_talk.not_yet : g_talk.done);
+    ++(sum_ ? g_counts.not_yet : g_counts.done);
     return !sum_;
   }
   void wait() override {

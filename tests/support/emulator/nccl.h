@@ -20,19 +20,19 @@ void set_side(Side side);
 // GPU's, which a captured step must not ask.
 void set_polls(int polls);
 
-struct Talk {
+struct CommCounts {
   std::int64_t collectives = 0;  // over device memory, replays counted
   std::int64_t sums = 0;         // of these, those beside the kernels
   std::int64_t recorded = 0;     // kept in a captured step when they were queued
   std::int64_t not_yet = 0;      // answers of Pending::test()
   std::int64_t done = 0;
 };
-Talk talk();
+CommCounts comm_counts();
 
 // Called before and after each sum beside the kernels, wherever it happens, with its memory; absent: nobody looks.
-struct Witness {
+struct Observer {
   std::function<void(const View&)> before, after;
 };
-void set_witness(Witness witness);
+void set_observer(Observer observer);
 
 }  // namespace spn::emulator
