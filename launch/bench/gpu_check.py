@@ -18,11 +18,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import gpu_report as report  # noqa: E402
 from gpu_figures import TINY, Figures  # noqa: E402
-from gpu_run import Cut, Failed, Skip  # noqa: E402
+from gpu_run import Cut, Failed, Skip, say  # noqa: E402
 
 REAL_SLIDES = "CudaCommands.PretrainAndEmbedRealSlidesAsOnTheCpu"
 # Whole models and what only libraries compute; every kernel of ours is in the other suites.
 NOT_UNDER_SANITIZERS = [suite + "*" for suite in ("CudaBench", "CudaCommands", "CudaConv", "CudaGemm", "CudaTrain", "*Nccl")]
+# What picks among its libraries' candidates with SPN_TUNE=1, as all figures are taken.
+TUNED = "CudaGemm*:CudaConv*:CudaContrastive*"
 FLOOR = 20  # seconds for a command of a short part: a program that starts on a slow machine is not hanging
 
 
@@ -82,6 +84,12 @@ class Check(Figures):
             command[1] = "--gtest_filter=" + suites[0].split()[0] + "*"
         return self.judge_tests(log, entry, *self.run(log, command, seconds, {"SPN_REAL_SLIDES": self.slides or ""}))
 
+    def tuned(self, seconds, entry):
+        if not self.cuda:
+            raise Skip("candidates are those of a GPU's libraries")
+        command = [self.test_program(), "--gtest_filter=" + TUNED]
+        return self.judge_tests("tuned", entry, *self.run("tuned", command, seconds, {"SPN_TUNE": "1"})) + " with SPN_TUNE=1"
+
     def judge_tests(self, log, entry, status, text, cut):
         passed, failed, skipped, problem = report.count_tests(text, cut)
         entry["tests"] = [passed, failed, skipped]
@@ -118,23 +126,28 @@ class Check(Figures):
             ours = report.kernel_filter(help_text)
             entry["kernels"] = " ".join(ours) or "all, also the libraries': this compute-sanitizer has no filter by name"
             command += report.sanitizer_options(tool, help_text) + ours
-            # plain: each tensor an allocation of its own, or an access past its end is one into our own pool
+            # plain: each tensor an allocation of its own, or an access past its end is one into our own pool; racecheck
+            # looks at shared memory alone
             status, text, cut = self.run(tool, [*command, program, "--gtest_filter=-" + ":".join(NOT_UNDER_SANITIZERS)], seconds,
-                                         {"SPN_MEMORY": "plain"})
-            findings, entry["doubts"] = report.sanitizer_findings(text), report.sanitizer_doubts(text)[:20]
+                                         {"SPN_MEMORY": "plain"} if tool == "memcheck" else {})
+            findings, warnings = report.sanitizer_findings(text), report.sanitizer_warnings(text)
+            entry["warnings"] = warnings[:20]
             passed, failed, skipped, problem = report.count_tests(text, cut)
-            doubts = f", {len(entry['doubts'])} warnings" if entry["doubts"] else ""
+            warned = f", {len(warnings)} warnings" if warnings else ""
             if passed == 0 and report.sanitizer_is_blind(text):
                 raise Skip(f"compute-sanitizer cannot look at this GPU here; see logs/{tool}.log")
+            entry["tests"] = [passed, failed, skipped]
+            if cut:
+                entry["not_reached"] = problem
             if findings:
                 raise Failed(f"{findings[0]} ({len(findings)} in all); see logs/{tool}.log")
-            if cut:  # how its process ended says nothing; each test that came through was looked at
-                entry["not_reached"] = problem
-                raise Cut(f"nothing found in {passed} tests{doubts}; {problem}")
-            warned = status == 9 and any("Race reported" in doubt for doubt in entry["doubts"])  # it may count them as errors
-            if (status != 0 and not warned) or failed or problem:
-                raise Failed(f"status {status}, {failed} tests failed under it, {problem or 'no finding'}; see logs/{tool}.log")
-            return f"nothing found in {passed} tests{doubts}"
+            if cut and not failed:  # how its process ended says nothing; each test that came through was looked at
+                raise Cut(f"nothing found in {passed} tests{warned}; {problem}")
+            races = status == 9 and any("Race reported" in line for line in warnings)  # it may count them as errors
+            if (status != 0 and not races) or failed or problem:
+                how = "" if cut else f"status {status}, "
+                raise Failed(f"{how}{failed} tests failed under it, {problem or 'no finding'}; see logs/{tool}.log")
+            return f"nothing found in {passed} tests{warned}"
         return body
 
     def pack(self):
@@ -175,11 +188,11 @@ class Check(Figures):
             raise Skip("NCCL is for GPUs")
         if not program.exists():
             raise Skip(f"there is no {program}")
-        env = {"NCCL_DEBUG": "WARN", **self.patience(seconds)}
+        env = {"NCCL_DEBUG": "WARN", **self.rank_timeout(seconds)}
         return self.judge_tests("nccl", entry, *self.run("nccl", ["mpirun", "-np", 2, program], seconds, env)) + " on 2 ranks"
 
     @staticmethod
-    def patience(seconds):
+    def rank_timeout(seconds):
         """A rank that waits gives up before its part does, and says for what."""
         return {"SPN_RANK_TIMEOUT": f"{max(5, min(20, seconds / 2)):.0f}"}
 
@@ -198,7 +211,7 @@ class Check(Figures):
             env = {"NCCL_SOCKET_IFNAME": "lo", "NCCL_P2P_DISABLE": "1", "NCCL_SHM_DISABLE": "1", "NCCL_IB_DISABLE": "1",
                    "NCCL_NET": "Socket", "NCCL_DEBUG": "WARN"}
             limit = self.limit(seconds * 0.6)
-            env.update(self.patience(limit))
+            env.update(self.rank_timeout(limit))
             two = self.pretrain("two-ranks-" + mode, n, self.a.device, limit, ["--cuda-graph", mode], on_two, env)
             return self.compare(self.made["one-rank"], two, n, 1e-4, entry)
         return body
@@ -235,7 +248,7 @@ class Check(Figures):
     # --- the course -----------------------------------------------------------------------------------------------------
     def course(self):
         if not Path(self.spotniche).exists():
-            print(f"gpu_check: expected {self.spotniche}, got no such program; run it from a bundle, or give --bin")
+            say(f"gpu_check: expected {self.spotniche}, got no such program; run it from a bundle, or give --bin")
             return 1
         only, self.a.only = self.a.only, None
         self.part("device", 120, self.device, reserve=True)
@@ -243,6 +256,7 @@ class Check(Figures):
         if self.parts[0]["status"] == "passed":
             self.go_on()
             self.part("tests", 120, self.tests)
+            self.part("tuned", 40, self.tuned)
             self.part("slides", 40, self.real_slides)
             self.part("nccl", 60, self.nccl)
             self.part("ranks:plain", 100, self.ranks("off"))
@@ -269,19 +283,19 @@ class Check(Figures):
 
     def finish(self):
         if not self.goes_on and (self.out / "gpu-check.json").exists():  # nothing ran: what is there stays
-            print(report.last_line(self.parts))
+            say(report.last_line(self.parts))
             return 1
-        print()
+        say()
         try:
             result, seconds = self.write()
             if result["figures"]:
-                print(report.table(result["figures"]))
-            print(f"{seconds:.0f} s; {self.out / 'gpu-check.json'} and logs/ beside it")
+                say(report.table(result["figures"]))
+            say(f"{seconds:.0f} s; {self.out / 'gpu-check.json'} and logs/ beside it")
         except Exception:  # what was found is in the lines above and in the file of the part before
-            traceback.print_exc(file=sys.stdout)
+            say(traceback.format_exc())
         if not self.cuda:
-            print("on the CPU: the figures say that this script works, and nothing about speed")
-        print(report.last_line(self.parts))
+            say("on the CPU: the figures say that this script works, and nothing about speed")
+        say(report.last_line(self.parts))
         passed, failed, _, cut = report.counts(self.parts)
         return 1 if failed or cut or not passed else 0
 
@@ -299,7 +313,8 @@ def main():
     if args.device == "cpu" and not args.small:
         parser.error("--device cpu needs --small: the sizes of the course are those of a GPU")
     for told in (signal.SIGTERM, signal.SIGHUP):  # commands have sessions of their own, and would stay on the GPU
-        signal.signal(told, lambda number, _: sys.exit(128 + number))
+        if signal.getsignal(told) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(told, lambda number, _: sys.exit(128 + number))
     sys.exit(Check(args).course())
 
 

@@ -4,7 +4,8 @@
 # cut at their limit, if any. docs/how/gpu.md.
 # usage: ./gpu_check.sh [--device cuda|cpu] [--small] [--minutes 9] [--only PART,PART] [--output DIR] [--bin DIR]
 #        [--slides DIR]
-#   --only    parts: tests slides nccl ranks curve graph embed memcheck racecheck loss step32 step224 vit kernels, profile torch (all of theirs)
+#   --only    parts: tests tuned slides nccl ranks curve graph embed memcheck racecheck loss step32 step224 vit kernels,
+#             profile torch (all of theirs)
 #   --output  logs, runs and gpu-check.json (gpu-check)       --bin  where spotniche and the tests lie, without a bundle
 #             a second call with the same one goes on there: parts that ran keep their results until they run again
 #   --slides  real slides in STimage-1K4M layout, also SPN_REAL_SLIDES: trained and embedded on both devices
@@ -30,7 +31,8 @@ needed = open(sys.argv[1]).read().split()
 if needed and all(any(os.path.exists(os.path.join(f, n)) for f in folders) for n in needed):
     print(":".join(folders))' "$bundle/etc/cuda-libraries" 2>/dev/null || :)
   . "$bundle/env.sh"
-  if [ -n "$torch" ] && [ "${SPN_CUDA_LIBRARIES-}" = "${SPN_CUDA_FOUND-}" ]; then
+  # somebody's own word stands, also the empty one
+  if [ -n "$torch" ] && [ -n "${SPN_CUDA_FOUND+set}" ] && [ "${SPN_CUDA_LIBRARIES-}" = "$SPN_CUDA_FOUND" ]; then
     SPN_CUDA_LIBRARIES=$torch${SPN_CUDA_LIBRARIES:+:$SPN_CUDA_LIBRARIES}
     export SPN_CUDA_LIBRARIES SPN_CUDA_FOUND="$SPN_CUDA_LIBRARIES"
   fi

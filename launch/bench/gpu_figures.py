@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import gpu_report as report  # noqa: E402
-from gpu_run import ROOT, Cut, Failed, Runner, Skip  # noqa: E402
+from gpu_run import ROOT, Cut, Failed, Runner, Skip, quoted  # noqa: E402
 
 # Rows and columns of the logits that the loss holds at once; the first is what ships (kernels/cuda/panel_limits.h).
 PANELS = ("2048x4096", "1024x4096", "4096x4096", "4096x8192", "8192x8192")
@@ -62,7 +62,7 @@ class Figures(Runner):
         if cut:
             raise Cut(f"not done in time; see logs/{name}.log")
         if status != 0:
-            raise Failed(f"status {status}; see logs/{name}.log")
+            raise Failed(f"status {status}, {quoted(text)}; see logs/{name}.log")
         lines = report.read_jsonl(text)
         if not lines:
             raise Failed(f"no figure was printed; see logs/{name}.log")
@@ -77,7 +77,10 @@ class Figures(Runner):
         found = report.read_jsonl(text)
         if status != 0 or not found:
             self.torch = self.machine["torch"] = ""
-            raise Skip(f"{sys.executable} has no PyTorch; set SPN_PYTHON to one that has")
+            self.no_torch = f"{sys.executable} has no PyTorch; set SPN_PYTHON to one that has"
+            if "No module named 'torch'" not in text:
+                self.no_torch = f"PyTorch was not loaded: {quoted(text, last=True)} (status {status}); see logs/torch-libraries.log"
+            raise Skip(self.no_torch)
         self.torch = self.machine["torch"] = found[-1]["torch"]
         said = report.said_of_libraries(self.machine.get("libraries", {}).get("ours", {}), found[-1])
         self.machine["torch_libraries"] = {**found[-1], "beside_ours": said}
@@ -89,23 +92,25 @@ class Figures(Runner):
         if self.torch is None:
             self.torch_libraries(seconds, {})
         if not self.torch:
-            raise Skip(f"{sys.executable} has no PyTorch; set SPN_PYTHON to one that has")
+            raise Skip(self.no_torch)
         threads = 1 if self.a.small else os.cpu_count()
         base = [sys.executable, ROOT / "launch/bench/torch_peer.py", "--threads", threads, "--layout", "channels_last"]
         tries = [(arguments, "")]
         if "--compile" in arguments:
             tries += [([*arguments, "--no-graph"], "no CUDA graph"),
                       ([a for a in arguments if a != "--compile"] + ["--no-graph"], "neither compiled nor a CUDA graph")]
+        why = ""
         for i, (args, less) in enumerate(tries):
             # what is compiled here is not compiled again by a second call
             status, text, cut = self.run(f"{name}{i or ''}", [*base, *args], max(1, end - time.monotonic()),
                                          {"TORCHINDUCTOR_CACHE_DIR": str(self.out / "inductor")})
             lines = report.read_jsonl(text)  # of one that was cut: what it had measured by then
             if lines and (cut or status == 0):
-                return lines, less + (" (not done in its time)" if cut else "")
+                return lines, less + why + (" (not done in its time)" if cut else "")
             if cut:
-                raise Cut("PyTorch was not done in its time; give --minutes")
-        raise Failed(f"PyTorch failed; see logs/{name}.log")
+                raise Cut("PyTorch was not done in its time; give --minutes" + why)
+            why = f" (status {status}, {quoted(text)}; see logs/{name}{i or ''}.log)"  # also of a try that went further
+        raise Failed("PyTorch failed" + why)
 
     def measure(self, row):
         def own(seconds, entry):
@@ -175,8 +180,10 @@ class Figures(Runner):
             entry["missing"] = missing
             self.part("ladders", 10, lambda *_: self.skip(f"`bench kernels` gave no {', '.join(missing)}"), reserve=True)
         if cut or status != 0:  # what was timed before a rung was found wrong stays in the table
-            kind, why = (Cut, "not done in time") if cut else (Failed, f"status {status}")
-            raise kind(f"{why} after {len(shipped)} kernels; see logs/kernels.log")
+            after = f"after {len(shipped)} kernels"
+            if cut:
+                raise Cut(f"not done in time {after}; see logs/kernels.log")
+            raise Failed(f"status {status} {after}, {quoted(text)}; see logs/kernels.log")
         return f"{len(shipped)} kernels"
 
     def torch_kernels(self, seconds, entry):

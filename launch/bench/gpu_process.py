@@ -10,7 +10,7 @@ MARK = "SPN_GPU_CHECK_RUN"  # in the environment of a command and of its childre
 GRACE = 8  # seconds: mpirun sends its ranks SIGTERM, waits, then SIGKILL, and must live until it has done so
 
 
-def left_of(session, mark):
+def survivors(session, mark):
     """{pid: name} of what still runs of that session, or has the mark in its environment."""
     found, mark = {}, f"{MARK}={mark}".encode()
     for folder in Path("/proc").iterdir():
@@ -32,7 +32,7 @@ def wait_for_end(p, mark, seconds):
     end = time.monotonic() + seconds
     while True:
         p.poll()  # it stays in /proc until somebody has asked
-        left = left_of(p.pid, mark)
+        left = survivors(p.pid, mark)
         if not left or time.monotonic() >= end:
             return left
         time.sleep(0.05)

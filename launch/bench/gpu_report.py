@@ -1,5 +1,5 @@
 """What gpu_check.py concludes from, apart from running anything: losses compared, test counts, sanitizer logs, the budget
-of time, the table of figures and its targets, the JSON. Tested by tests/launch/bench/gpu_check_test.py."""
+of time, the table of figures and its targets, the JSON. Tested by tests/launch/bench/gpu_report_test.py."""
 import json
 import re
 
@@ -71,7 +71,7 @@ FINDING = re.compile(
     r"(?:warp|lane|device|hardware|kernel)\b.*(?:illegal|invalid|misaligned|out[- ]of|overflow|exception|assert|fault)|"
     r"malloc/free|leaked |use-(?:before|after)|stream-ordered|tensor memory |"
     r"race reported|potential (?:raw|waw|war|invalid) |deadlock |uninitialized |unused |barrier error|warpgroup mma)", re.I)
-DOUBT = re.compile(r"========= (?:warning|warn|internal)\b", re.I)  # of a warp's lockstep, or that it may have missed some
+WARNING = re.compile(r"========= (?:warning|warn|internal)\b", re.I)  # of a warp's lockstep, or that it may have missed some
 
 
 def sanitizer_findings(text):
@@ -79,9 +79,9 @@ def sanitizer_findings(text):
     return [line[10:].strip() for line in text.splitlines() if FINDING.match(line)]
 
 
-def sanitizer_doubts(text):
+def sanitizer_warnings(text):
     """Its warnings: worth a look, no failure."""
-    return [line[10:].strip() for line in text.splitlines() if DOUBT.match(line)]
+    return [line[10:].strip() for line in text.splitlines() if WARNING.match(line)]
 
 
 def sanitizer_options(tool, help_text):

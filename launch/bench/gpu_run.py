@@ -28,6 +28,28 @@ class Cut(Failed):
     """Ended at its limit: nothing is known to be wrong, and not all of it was seen to be right."""
 
 
+def say(text=""):
+    """A line for whoever looks on. Nobody may: a closed pipe or a full disk ends nothing, as all of it is in the JSON."""
+    for words in (text, ascii(text)):  # this locale may lack a letter of what is quoted
+        try:
+            print(words, flush=True)
+            return
+        except UnicodeError:
+            continue
+        except (OSError, ValueError):
+            sys.stdout = open(os.devnull, "w")
+            return
+
+
+def quoted(text, last=False):
+    """What to quote of a log, whose first line is the command: the first line that speaks of an error, one that is not
+    indented (as a traceback's code is) before others, else (or where the caller wants that) its last one."""
+    lines = [s for s in text.splitlines()[1:] if s.strip() and not s.startswith("{")]  # no figures
+    errors = [s for s in lines if "error" in s.lower()]
+    found = lines[-1:] if last else [s for s in errors if not s[0].isspace()] + errors + lines[-1:]
+    return found[0].strip()[:240] if found else "without a word"
+
+
 class Runner:
     def __init__(self, args):
         self.a, self.cuda = args, args.device == "cuda"
@@ -40,7 +62,8 @@ class Runner:
         # what the benchmarks need stays theirs, however slow the tests are
         reserve = 0 if args.small else report.reserve(args.only)
         self.budget = report.Budget(60 * args.minutes, time.monotonic, reserve)
-        self.parts, self.figures, self.machine, self.made, self.torch = [], [], {}, {}, None
+        self.parts, self.figures, self.machine, self.made = [], [], {}, {}
+        self.torch, self.no_torch = None, ""  # its version, "" where it cannot be loaded; and why
         self.earlier, self.goes_on = None, False  # gpu-check.json of a call before this one
         self.env = dict(os.environ, SPN_REQUIRE_CUDA="1" if self.cuda else "")
         if self.cuda:  # one GPU, also where there are more: figures and the two ranks on it are of that one
@@ -84,8 +107,7 @@ class Runner:
         if cut:
             raise Cut(f"{log}: not done after {limit:.0f} s, see logs/{log}.log")
         if status != 0:
-            said = [s for s in text.strip().splitlines()[1:] if "error" in s.lower()] or text.strip().splitlines()[-1:]
-            raise Failed(f"{log}: status {status}, {said[0].strip()[:240]}; see logs/{log}.log")
+            raise Failed(f"{log}: status {status}, {quoted(text)}; see logs/{log}.log")
         return text
 
     def wanted(self, name):
@@ -95,7 +117,8 @@ class Runner:
         if kind == "profile":  # by its own name alone: the time of a call that asks for a row is for both sides' figures
             return kind in only
         # PyTorch's figures stand beside ours of the same call
-        return bool(set(name.split(":")) & set(only)) or ("torch" in only and name in report.MEASURED)
+        return bool(set(name.split(":")) & set(only)) or (
+            name in report.MEASURED and ("torch" in only or "torch:" + name in only))
 
     def part(self, name, limit, body, reserve=False):
         """Whatever goes wrong in a part, the others run: the machine is lent once."""
@@ -126,7 +149,7 @@ class Runner:
             self.parts.append(entry)
             if self.goes_on:
                 self.keep()
-            print(f"{entry['status'].upper():8} {name:14} {entry['seconds']:6.1f} s  {entry['note']}", flush=True)
+            say(f"{entry['status'].upper():8} {name:14} {entry['seconds']:6.1f} s  {entry['note']}")
 
     def unexpected(self, name, why):
         log = f"{name.replace(':', '-')}.log"
@@ -134,7 +157,7 @@ class Runner:
             with open(self.out / "logs" / log, "a") as f:
                 f.write("\n" + traceback.format_exc())
         except OSError:
-            traceback.print_exc()
+            say(traceback.format_exc())
         return f"{type(why).__name__}: {(str(why).strip().splitlines() or ['no message'])[-1][:240]}; see logs/{log}"
 
     @staticmethod
@@ -149,19 +172,20 @@ class Runner:
         """Called once the machine is known: what an earlier call found with this build on this GPU is kept; another's
         file is put aside."""
         path, self.goes_on = self.out / "gpu-check.json", True
+        what = "of another build, GPU or size"
         if path.exists():
             try:
                 before = report.read_json(path)
             except (OSError, ValueError, LookupError, TypeError):  # half of one, or something else
-                before = {}
+                before, what = {}, "unreadable"
             same = all(before.get(k) == v for k, v in self.options().items() if k != "date")
             if same and all(before["machine"].get(k) == self.machine.get(k) for k in ("programs", "gpu")):
                 self.earlier = before
-                print(f"goes on from {path}: a part that runs again replaces its result there", flush=True)
+                say(f"goes on from {path}: a part that runs again replaces its result there")
             else:
                 aside = path.with_suffix(f".{int(path.stat().st_mtime)}.json")
                 path.rename(aside)
-                print(f"{path.name} here is of another build, GPU or size: now {aside.name}", flush=True)
+                say(f"{path.name} here is {what}: now {aside.name}")
         self.keep()
 
     def write(self):
@@ -175,4 +199,4 @@ class Runner:
         try:
             self.write()
         except Exception as why:  # a full disk, say; what runs next may still be read on the screen
-            print(f"gpu_check: gpu-check.json was not written: {type(why).__name__}: {why}", flush=True)
+            say(f"gpu_check: gpu-check.json was not written: {type(why).__name__}: {why}")

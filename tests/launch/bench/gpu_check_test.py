@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """gpu_check.sh without a GPU: its whole course on the CPU at tiny sizes, with PyTorch's side where a Python has PyTorch
-(SPN_PYTHON, else python3), and what its parts make of made-up programs (gpu_fakes_test.py has those of a GPU). How parts run:
+(SPN_PYTHON, else python3). What its parts make of a GPU machine's programs: gpu_fakes_test.py. How parts run:
 gpu_run_test.py. What is concluded from output: gpu_report_test.py.
 
   python3 tests/launch/bench/gpu_check_test.py BUILD_DIR
@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "launch" / "bench"))
 import gpu_report as report  # noqa: E402
+from bare_python import bare_python  # noqa: E402
 from run_cases import run_cases  # noqa: E402
 
 BUILD = None
@@ -78,12 +79,8 @@ class Course(unittest.TestCase):
         return ran, json.loads((Path(folder.name) / "gpu-check.json").read_text())
 
     def test_without_pytorch(self):
-        # -S: no packages, whatever this Python has
-        with tempfile.NamedTemporaryFile("w", suffix=".sh", delete=False) as f:
-            f.write(f"#!/bin/sh\nexec '{sys.executable}' -S \"$@\"\n")
-        self.addCleanup(os.unlink, f.name)
-        os.chmod(f.name, 0o755)
-        ran, j = self.course(f.name)
+        with tempfile.TemporaryDirectory() as folder:
+            ran, j = self.course(bare_python(Path(folder)))
         self.assertEqual(ran.returncode, 0)
         status = {p["part"]: p["status"] for p in j["parts"]}
         rows = ("loss", "step32", "step224", "vit")
@@ -91,7 +88,7 @@ class Course(unittest.TestCase):
             self.assertEqual(status[part], "passed", part)
         profile = next(p["profile"] for p in j["parts"] if p["part"] == "profile:loss")
         self.assertEqual({e["entry"] for e in profile["entries"][:2]}, {"contrastive_fwd", "contrastive_bwd"})
-        for part in ("slides", "nccl", "memcheck", "racecheck", "panels"):
+        for part in ("slides", "tuned", "nccl", "memcheck", "racecheck", "panels"):
             self.assertEqual(status[part], "skipped", part)
         self.assertEqual({f["row"] for f in j["figures"]} & {"loss", "step32", "step224", "vit"},
                          {"loss", "step32", "step224", "vit"})

@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "launch" / "bench"))
@@ -41,6 +43,18 @@ class Case(unittest.TestCase):
         """As on a GPU, with what is in the folder in place of its programs."""
         return self.check(device="cuda", small=False)
 
+    def limit_once_ready(self, c, limit):
+        """A command with that limit has it from when it has touched the file `ready`, however slow the machine is."""
+        ready = self.folder / "ready"
+        ready.unlink(missing_ok=True)
+
+        def waits(seconds):
+            end = time.monotonic() + 60
+            while abs(seconds - limit) < 0.5 and not ready.exists() and time.monotonic() < end:
+                time.sleep(0.05)
+            return seconds
+        c.limit = waits
+
     def program(self, name, script):
         (self.folder / name).write_text("#!/bin/sh\n" + script + "\n")
         (self.folder / name).chmod(0o755)
@@ -50,8 +64,9 @@ class Figures(Case):
     def test_kernels_of_a_run_that_was_ended(self):
         c = self.check()
         rung = {"kernel": "adamw", "rung": "x", "shipped": True, "gb_per_s": 2.0, "of_copy": 0.9}
-        self.program("spotniche", f"echo '{json.dumps(rung)}'\nprintf '{{\"kernel\": \"lay'\nexec sleep 30")
-        c.part("kernels", 100, lambda seconds, entry: c.own_kernels(4, entry))
+        self.program("spotniche", f"echo '{json.dumps(rung)}'\nprintf '{{\"kernel\": \"lay'\ntouch '{self.folder}/ready'\nexec sleep 30")
+        self.limit_once_ready(c, 1)
+        c.part("kernels", 100, lambda seconds, entry: c.own_kernels(1, entry))
         self.assertEqual([f["row"] for f in c.figures], ["adamw"])
         kernels = next(p for p in c.parts if p["part"] == "kernels")
         self.assertEqual((kernels["status"], kernels["note"]), ("cut", "not done in time after 1 kernels; see logs/kernels.log"))
@@ -91,6 +106,37 @@ class Figures(Case):
             c.part("profile:step32", 100, c.measure("step32")[1])
         self.assertEqual({p["status"] for p in c.parts}, {"failed"})
         self.assertEqual({p["note"].split(";")[0] for p in c.parts}, {"no figure was printed"})
+
+    def test_what_went_wrong_is_in_the_note(self):
+        """The logs may not come back."""
+        rung = {"kernel": "adamw", "rung": "x", "shipped": True, "gb_per_s": 2.0, "of_copy": 0.9, "error": 1e-3}
+        self.program("spotniche", f"echo '{json.dumps(rung)}'\necho 'error: it is wrong'\nexit 1")
+        self.program("python", "case $1 in *torch_versions.py) exec echo '{\"torch\": \"2.11\"}';; esac\n"
+                     "case $* in *--no-graph*) exec echo '{\"seconds\": 1}';; esac\necho '  raise Error'; echo 'Error: no graph'; exit 1")
+        c = self.check()
+        c.part("step32", 100, c.measure("step32")[0])
+        c.part("kernels", 100, c.own_kernels)
+        with mock.patch.object(sys, "executable", str(self.folder / "python")):
+            c.part("torch", 100, lambda *_: c.peer("torch-x", [], 60))
+            lines, less = c.peer("torch-x", ["--compile"], 60)
+        self.assertEqual([p["note"] for p in c.parts if p["part"] != "ladders"],
+                         ["status 1, error: it is wrong; see logs/step32.log",
+                          "status 1 after 1 kernels, error: it is wrong; see logs/kernels.log",
+                          "PyTorch failed (status 1, Error: no graph; see logs/torch-x.log)"])
+        self.assertEqual((lines, less), ([{"seconds": 1}], "no CUDA graph (status 1, Error: no graph; see logs/torch-x.log)"))
+
+    def test_why_there_is_no_pytorch(self):
+        for said, why in (("ModuleNotFoundError: No module named 'torch'", "has no PyTorch; set SPN_PYTHON to one that has"),
+                          ("ImportError: libcudnn.so.9: cannot open", "PyTorch was not loaded: ImportError: libcudnn.so.9: cannot open "
+                           "(status 1); see logs/torch-libraries.log")):
+            c = self.check()
+            self.program("python", f"echo 'Error in a warning'\necho \"{said}\"\nexit 1")
+            with mock.patch.object(sys, "executable", str(self.folder / "python")):
+                c.part("torch:libraries", 100, c.torch_libraries)
+                c.part("torch:loss", 100, lambda *_: c.peer("torch-loss", [], 60))
+            self.assertEqual([p["status"] for p in c.parts], ["skipped", "skipped"])
+            for p in c.parts:
+                self.assertIn(why, p["note"])
 
     def test_what_pytorch_had_measured_is_kept(self):
         c = self.check()
@@ -136,7 +182,8 @@ class Batch(Case):
 
 
 class Device(Case):
-    VERSION = ("spotniche 0.1.0\nCUDA      CUDA 13.0, driver for 13.0, cuBLASLt 130100, cuDNN 9.19.0\nNCCL      NCCL 2.28.9\n"
+    VERSION = ("spotniche 0.1.0\nCUDA      CUDA 13.0, GPU code for 80-real 90a-real 100, driver for 13.0, cuBLASLt 130100, "
+               "cuDNN 9.19.0\nNCCL      NCCL 2.28.9\n"
                "devices   cpu: x, 2 threads\n          cuda: NVIDIA H200, 9.0, 139.8 GiB\n")
 
     def test_a_warm_up_that_fails_fails_nothing(self):
@@ -171,6 +218,8 @@ class Sanitizers(Case):
                      f"echo \"$SPN_MEMORY $@\" >'{self.folder}/asked'\ncat '{self.folder}/text'\n{after}")
         self.program("test_cuda", "exit 1")
         c = self.gpu()
+        if "ready" in after:
+            self.limit_once_ready(c, limit)
         c.part(tool, 100, lambda seconds, entry: c.sanitizer(tool)(limit, entry))
         return c.parts[0]
 
@@ -183,7 +232,7 @@ class Sanitizers(Case):
             self.assertIn(words, asked)
         self.run_part(BOTH, tool="racecheck")
         asked = (self.folder / "asked").read_text()
-        self.assertTrue(asked.startswith("plain --tool racecheck "), asked)
+        self.assertTrue(asked.startswith(" --tool racecheck "), asked)  # of shared memory: it needs no such allocations
         self.assertNotIn("--report-api-errors", asked)
 
     def test_calls_that_libraries_try_are_no_findings(self):
@@ -192,15 +241,29 @@ class Sanitizers(Case):
         self.assertEqual((part["status"], part["note"]), ("passed", "nothing found in 2 tests, 1 warnings"))
 
     def test_cut_is_not_wrong(self):
-        end = "trap 'echo \"========= Error: process did not terminate successfully\"; exit 1' TERM\nsleep 60 & wait"
-        part = self.run_part(TESTS, end, limit=2)
+        end = "trap 'echo \"========= Error: process did not terminate successfully\"; exit 1' TERM\ntouch ../ready\nsleep 60 & wait"
+        part = self.run_part(TESTS, end, limit=1)
         self.assertEqual(part["status"], "cut", part)
         self.assertIn("nothing found in 1 tests; ran out of time after 1 of 2", part["note"])
         self.assertIn("terminate successfully", (self.folder / "out/logs/memcheck.log").read_text())
         # a finding is one, however the run ended
-        part = self.run_part(TESTS + "========= Invalid __global__ read of size 4 bytes\n", end, limit=2)
+        part = self.run_part(TESTS + "========= Invalid __global__ read of size 4 bytes\n", end, limit=1)
         self.assertEqual(part["status"], "failed")
         self.assertIn("Invalid __global__ read of size 4 bytes (1 in all)", part["note"])
+        # so is a test that failed
+        part = self.run_part(TESTS.replace("2 tests", "3 tests") + "[  FAILED  ] A.c (0 ms)\n", end, limit=1)
+        self.assertEqual((part["status"], part["tests"]), ("failed", [1, 1, 0]))
+        self.assertIn("1 tests failed under it, ran out of time after 2 of 3 tests", part["note"])
+
+    def test_warnings_are_counted_before_they_are_cut(self):
+        part = self.run_part(BOTH + "========= WARNING: may have missed some\n" * 30 +
+                             "========= WARNING: Race reported between Write access at x\n", "exit 9", "racecheck")
+        self.assertEqual((part["status"], part["note"]), ("passed", "nothing found in 2 tests, 31 warnings"))
+        self.assertEqual((len(part["warnings"]), part["tests"]), (20, [2, 0, 0]))
+
+    def test_one_that_cannot_look_is_one_skipped_part(self):
+        part = self.run_part("========= Error: Device not supported. Please refer to the manual\n", "exit 1")
+        self.assertEqual((part["status"], report.counts([part])), ("skipped", [0, 0, 1, 0]))
 
     def test_a_status_without_a_finding_fails(self):
         part = self.run_part(BOTH, "exit 9")
@@ -208,6 +271,22 @@ class Sanitizers(Case):
         self.assertIn("status 9", part["note"])
         part = self.run_part(BOTH + "========= WARNING: Race reported between Write access at x\n", "exit 9", "racecheck")
         self.assertEqual((part["status"], part["note"]), ("passed", "nothing found in 2 tests, 1 warnings"))
+
+
+class Tuned(Case):
+    def test_numbers_of_what_is_picked_by_time(self):
+        for device, fails, status in (("cpu", 0, "skipped"), ("cuda", None, "skipped"), ("cuda", 0, "passed"), ("cuda", 1, "failed")):
+            c = self.check(device=device)
+            if fails is not None:
+                lines = BOTH if not fails else BOTH.replace("[       OK ] A.c", "[  FAILED  ] A.c")
+                (self.folder / "text").write_text(lines)
+                self.program("test_cuda", f"echo \"$SPN_TUNE $*\" >'{self.folder}/asked'\ncat '{self.folder}/text'\nexit {fails}")
+            else:
+                (self.folder / "test_cuda").unlink()
+            c.part("tuned", 40, c.tuned)
+            self.assertEqual(c.parts[0]["status"], status, c.parts)
+        self.assertEqual((self.folder / "asked").read_text().strip(), "1 --gtest_filter=CudaGemm*:CudaConv*:CudaContrastive*")
+        self.assertEqual(c.parts[0]["tests"], [1, 1, 0])
 
 
 class Ranks(Case):
@@ -267,6 +346,7 @@ class Libraries(Case):
         self.assertEqual(self.taken((("cu", "libmadeup.so.12"), ("cudnn", "libmadeupdnn.so.9"))), ["home/lib"])
         # somebody's own word stands; what `. ./env.sh` found before is none
         self.assertEqual(self.taken(all_of_them, SPN_CUDA_LIBRARIES="mine"), ["mine"])
+        self.assertEqual(self.taken(all_of_them, SPN_CUDA_LIBRARIES=""), [""])
         self.assertEqual(self.taken(all_of_them, SPN_CUDA_LIBRARIES="x", SPN_CUDA_FOUND="x"),
                          ["site/nvidia/cu/lib", "site/nvidia/cudnn/lib", "x"])
 

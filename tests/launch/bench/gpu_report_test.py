@@ -90,7 +90,7 @@ class Tests(unittest.TestCase):
                      "instrumented API call", "    The application may have hit an error when dereferencing Unified Memory from the host"):
             self.assertEqual(report.sanitizer_findings(f"========= {line}\n"), [], line)
         self.assertEqual(report.sanitizer_findings("Invalid __global__ read, says a test\n"), [])
-        self.assertEqual(report.sanitizer_doubts("========= WARNING: Race reported between Write access at x\n=========     and y\n"),
+        self.assertEqual(report.sanitizer_warnings("========= WARNING: Race reported between Write access at x\n=========     and y\n"),
                          ["WARNING: Race reported between Write access at x"])
 
     def test_sanitizer_options(self):
@@ -106,7 +106,8 @@ class Tests(unittest.TestCase):
 
 
 class Machine(unittest.TestCase):
-    TEXT = ("CUDA      CUDA 13.0, driver for none, cuBLASLt 130100, cuDNN 9.19.0\nNCCL      NCCL 2.28.9\n"
+    TEXT = ("CUDA      CUDA 13.0, GPU code for 80-real 90a-real 100, driver for none, cuBLASLt 130100, cuDNN 9.19.0\n"
+            "NCCL      NCCL 2.28.9\n"
             "devices   cpu: x, 2 threads\n          cuda: NVIDIA H100 80GB HBM3, 9.0, 79.1 GiB\n          cuda: other, 8.0, 1.0 GiB\n")
 
     def test_the_first_gpu(self):
@@ -117,6 +118,10 @@ class Machine(unittest.TestCase):
     def test_libraries_of_both_sides(self):
         ours = report.libraries_of(self.TEXT)
         self.assertEqual(ours, {"cuda": "13.0", "cublaslt": "130100", "cudnn": "9.19.0", "nccl": "2.28.9"})
+        for older in ("CUDA 13.0", "CUDA 13.0 for 80-real 90a-real 100"):
+            text = self.TEXT.replace("CUDA 13.0, GPU code for 80-real 90a-real 100", older)
+            self.assertNotEqual(text, self.TEXT)
+            self.assertEqual(report.libraries_of(text), ours)
         self.assertEqual(report.libraries_of("CUDA      CUDA not in this build\nNCCL      NCCL not in this build\n"), {})
         self.assertEqual(report.said_of_libraries(ours, {**ours, "cuda": "13.2"}), "the same libraries on both sides")
         self.assertEqual(report.said_of_libraries(ours, {**ours, "cudnn": "9.26.0"}), "cudnn 9.19.0 here, 9.26.0 there")

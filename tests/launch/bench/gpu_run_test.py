@@ -4,7 +4,10 @@ course, and gpu-check.json is whole after each.
 
   python3 tests/launch/bench/gpu_run_test.py
 """
+import contextlib
+import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +22,7 @@ sys.path.insert(0, str(ROOT / "launch" / "bench"))
 import gpu_check  # noqa: E402
 import gpu_process  # noqa: E402
 import gpu_report as report  # noqa: E402
+import gpu_run  # noqa: E402
 from gpu_run import Cut, Failed, Skip  # noqa: E402
 from run_cases import run_cases  # noqa: E402
 
@@ -58,6 +62,20 @@ class Case(unittest.TestCase):
             time.sleep(0.05)
         return [int(p.name) for p in self.said.iterdir()]
 
+    def check_once(self, n):
+        """Its limits begin when n of the stubborn run: a slow machine may take its time to start them."""
+        c = self.check()
+        c.limit = lambda seconds: (self.wait_for(n), seconds)[1]
+        return c
+
+    def course(self, script, before=(), **more):
+        """gpu_check.py with `script` in the place of spotniche; nccl is skipped on a CPU."""
+        fake = self.folder / "spotniche"
+        fake.write_text("#!/bin/sh\n" + script + "\n")
+        fake.chmod(0o755)
+        return subprocess.Popen([*before, sys.executable, ROOT / "launch/bench/gpu_check.py", "--device", "cpu", "--small", "--bin",
+                                 self.folder, "--output", self.folder, "--only", "nccl"], stdout=subprocess.PIPE, text=True, **more)
+
     def nothing_runs(self, n):
         pids = self.wait_for(n)
         self.assertEqual(len(pids), n)
@@ -73,7 +91,7 @@ class Processes(Case):
                 was, gpu_process.GRACE = gpu_process.GRACE, 0.5
                 try:
                     words = " ".join(f"'{w}'" for w in self.stubborn(before))
-                    status, _, cut = self.check().run("hang", ["sh", "-c", f"{through}{words} & wait"], 3)
+                    status, _, cut = self.check_once(1).run("hang", ["sh", "-c", f"{through}{words} & wait"], 0.5)
                 finally:
                     gpu_process.GRACE = was
                 self.assertTrue(cut and status is None)
@@ -92,25 +110,48 @@ class Processes(Case):
         """mpirun has the time to end them itself."""
         if not shutil.which("mpirun"):
             self.skipTest("there is no mpirun")
-        c = self.check()
+        c = self.check_once(2)
         c.env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1")
-        status, text, cut = c.run("ranks", ["mpirun", "-np", 2, *self.stubborn()], 10)
+        status, text, cut = c.run("ranks", ["mpirun", "-np", 2, *self.stubborn()], 1)
         self.assertTrue(cut, text)
         self.nothing_runs(2)
         self.assertNotIn("SIGKILL", (self.folder / "logs/ranks.log").read_text())
 
     def test_a_script_that_is_told_to_end_ends_what_it_started(self):
-        fake = self.folder / "spotniche"
-        fake.write_text("#!/bin/sh\n" + " ".join(f"'{w}'" for w in self.stubborn("os.setpgid(0, 0)")) + "\n")
-        fake.chmod(0o755)
-        p = subprocess.Popen([sys.executable, ROOT / "launch/bench/gpu_check.py", "--device", "cpu", "--small", "--bin", self.folder,
-                              "--output", self.folder], stdout=subprocess.PIPE, text=True)
+        p = self.course(" ".join(f"'{w}'" for w in self.stubborn("os.setpgid(0, 0)")))
         self.assertEqual(len(self.wait_for(1)), 1)
         p.send_signal(signal.SIGTERM)
         said, _ = p.communicate(timeout=60)
         self.assertEqual(p.returncode, 128 + signal.SIGTERM)
         self.assertIn("CUT      device", said)
         self.nothing_runs(1)
+
+    def test_a_terminal_that_is_closed_ends_nothing_that_nohup_started(self):
+        for before, status in (([], 128 + signal.SIGHUP), (["nohup"], 0)):
+            p = self.course(f"touch '{self.said}/1'\nwhile [ ! -e '{self.folder}/go' ]; do sleep 0.05; done", before)
+            self.wait_for(1)
+            p.send_signal(signal.SIGHUP)
+            if before:
+                time.sleep(0.5)
+                self.assertIsNone(p.poll())
+                (self.folder / "go").touch()
+            said, _ = p.communicate(timeout=60)
+            self.assertEqual((p.returncode, "1 passed, 0 failed, 1 skipped" in said), (status, status == 0), said)
+            (self.said / "1").unlink()
+
+    def test_nobody_who_reads_what_is_said_is_needed(self):
+        p = self.course("echo x", stderr=subprocess.STDOUT)
+        p.stdout.close()
+        self.assertEqual(p.wait(timeout=60), 0)
+        j = json.loads((self.folder / "gpu-check.json").read_text())
+        self.assertEqual([(p["part"], p["status"]) for p in j["parts"]], [("device", "passed"), ("nccl", "skipped")])
+
+    def test_what_this_locale_cannot_write_ends_nothing(self):
+        p = self.course("printf 'error: \\342\\202\\254\\n'; exit 1",
+                        env={"PATH": os.environ["PATH"], "PYTHONIOENCODING": "ascii", "LC_ALL": "C.UTF-8"})
+        said, _ = p.communicate(timeout=60)
+        self.assertIn(r"error: \u20ac;", said)
+        self.assertEqual(said.splitlines()[-1], "0 passed, 1 failed, 0 skipped")
 
     def test_no_command_goes_beyond_the_course(self):
         c = self.check()
@@ -122,6 +163,13 @@ class Processes(Case):
 
 
 class Parts(Case):
+    def test_what_is_quoted_of_a_log(self):
+        for text, said in (("a\nerror: b\nlast", "error: b"), ("a\nlast\n\n", "last"), ("", "without a word"),
+                           ("{\"error\": 1}\nlast\n{\"error\": 2}", "last"), ("  an error\nlast", "an error"),
+                           ("Traceback:\n  raise RuntimeError(text)\nRuntimeError: b\nset VERBOSE=1 for more", "RuntimeError: b")):
+            self.assertEqual(gpu_run.quoted("$ an --error\n" + text), said)
+        self.assertEqual(gpu_run.quoted("$ a\nerror: b\nlast\n", last=True), "last")
+
     def test_results_of_parts(self):
         c = self.check()
 
@@ -189,15 +237,20 @@ class Parts(Case):
 
         c = self.check()
         c.machine["programs"] = ["build 2"]  # what another build gave is put aside, not mixed in
-        c.go_on()
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            c.go_on()
+        self.assertIn("here is of another build, GPU or size", said.getvalue())
         self.assertEqual(read()["parts"], [])
         self.assertEqual(len(list(self.folder.glob("gpu-check.*.json"))), 1)
 
     def test_a_file_that_is_none_of_ours_is_put_aside(self):
-        for text in ("[]", "{", '{"device": "cpu", "small": true}', '{"format": "spotniche-gpu-check", "version": 2, "parts": 3}'):
+        old = json.dumps({**report.report({}, {"device": "cpu", "small": True}, [], [], 1), "version": 1})
+        for text in ("[]", "{", old, '{"device": "cpu", "small": true}', '{"format": "spotniche-gpu-check", "version": 2, "parts": 3}'):
             (self.folder / "gpu-check.json").write_text(text)
             c = self.check()
-            c.go_on()
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                c.go_on()
+            self.assertIn("gpu-check.json here is unreadable: now gpu-check.", said.getvalue())
             self.assertIsNone(c.earlier, text)
             self.assertEqual(json.loads((self.folder / "gpu-check.json").read_text())["parts"], [])
 
@@ -223,6 +276,8 @@ class Parts(Case):
         # ours too: what PyTorch's figures stand beside
         self.assertEqual(names(["torch"], ("tests", "loss", "profile:loss", "torch:loss", "kernels", "torch:kernels")),
                          ["loss", "torch:loss", "kernels", "torch:kernels"])
+        self.assertEqual(names(["torch:loss"], ("tests", "loss", "profile:loss", "torch:loss", "vit", "torch:vit")),
+                         ["loss", "torch:loss"])
 
 
 if __name__ == "__main__":
