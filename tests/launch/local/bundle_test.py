@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Packs a build with launch/local/bundle.sh, unpacks it elsewhere, and trains the tiny model on 2 ranks from it in a root
-that holds glibc, a shell, the bundle and, for a build with CUDA, CUDA's libraries, nothing else: what the system has of Open MPI, HDF5 and the rest cannot be seen.
-Then runs parts of its gpu_check.sh on the CPU, as it is called on a lent machine, and has test_cuda of a build with CUDA loaded.
+that holds glibc, a shell, the bundle and, for a build with CUDA, CUDA's libraries, nothing else: what the system has of Open
+MPI, HDF5 and the rest cannot be seen. Then runs parts of its gpu_check.sh on the CPU, as it is called on a lent machine, and
+has test_cuda of a build with CUDA loaded.
 
   python3 tests/launch/local/bundle_test.py BUILD_DIR
 
@@ -19,6 +20,9 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tests" / "launch" / "bench"))
+from bare_python import bare_python  # noqa: E402
+
 STEPS = 3
 # What glibc's own programs need, the name service included; the rest of the system stays out.
 GLIBC = ("ld-linux-x86-64.so.2 libc.so.6 libm.so.6 libmvec.so.1 libdl.so.2 librt.so.1 libpthread.so.0 libresolv.so.2 "
@@ -123,14 +127,13 @@ def check_course(ran, elsewhere):
 
 def bare(cuda):
     """The environment of a machine that was just started: where programs are, and CUDA's libraries."""
-    path = f"{os.path.dirname(sys.executable)}:/usr/bin:/bin"  # gpu_check.sh wants a python3; packages it has or has not
-    return {"PATH": path, **({"SPN_CUDA_LIBRARIES": ":".join(cuda)} if cuda else {})}
+    return {"PATH": "/usr/bin:/bin", **({"SPN_CUDA_LIBRARIES": ":".join(cuda)} if cuda else {})}
 
 
 def check_gpu_check(bundle, output, cuda):
     wanted = {"device", "ranks:plain", "ranks:graph", "graph", "loss"}
     ran = run([str(bundle / "gpu_check.sh"), "--device", "cpu", "--small", "--only", "ranks,graph,loss", "--output", str(output)],
-              env=bare(cuda))
+              env={**bare(cuda), "SPN_PYTHON": bare_python(output.parent)})
     found = output / "gpu-check.json"
     if ran.returncode != 0 or not found.exists():
         return f"gpu_check.sh: status {ran.returncode}:\n{ran.stdout}"
@@ -193,6 +196,9 @@ def main():
         result("bundle.gpu_check_runs", check_gpu_check(elsewhere / "bundle", folder / "check", cuda))
         if (elsewhere / "bundle/bin/test_cuda").exists():
             result("bundle.test_cuda_loads", check_test_cuda(elsewhere / "bundle", cuda))
+        else:
+            skipped.append("bundle.test_cuda_loads")
+            print("the build has no test_cuda: nvcc, cuDNN or NCCL was not found\n[  SKIPPED ] bundle.test_cuda_loads", flush=True)
     return finish(passed, failed, skipped)
 
 
