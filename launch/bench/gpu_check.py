@@ -96,7 +96,9 @@ class Check(Figures):
         if cut and not failed:
             raise Cut(f"{passed} passed, {skipped} skipped; {problem}, see logs/{log}.log")
         if failed or problem or status != 0:
-            raise Failed(f"{failed} failed, {problem or f'status {status}'}; see logs/{log}.log")
+            entry["failed_tests"] = report.failed_tests(text)
+            names = ", ".join(list(entry["failed_tests"])[:3])
+            raise Failed(f"{failed} failed{f' ({names})' if names else ''}, {problem or f'status {status}'}; see logs/{log}.log")
         return f"{passed} passed, {skipped} skipped"
 
     def real_slides(self, seconds, entry):

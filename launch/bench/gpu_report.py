@@ -44,9 +44,27 @@ def compare_embeddings(text, bound):
     return (f"embeddings differ: {', '.join(bad)}; bound {bound:g}" if bad else ""), worst
 
 
+def without_colours(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)  # mpirun's ranks write to a terminal of its making
+
+
+def failed_tests(text):
+    """{name: what it said first} of a GoogleTest program's failed tests, a few: logs may stay on the machine."""
+    failed, said = {}, []
+    for line in without_colours(text).splitlines():
+        if line.startswith("[ RUN      ]"):
+            said = []
+        elif name := re.match(r"\[  FAILED  \] ([\w/]+\.[\w/]+)", line):
+            if name[1] not in failed and len(failed) < 20:
+                failed[name[1]] = "\n".join(said)[:600]
+        else:
+            said.append(line)
+    return failed
+
+
 def count_tests(text, cut):
     """(passed, failed, skipped, problem) of a GoogleTest program's output; cut: it was ended before it was done."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", text)  # colours: mpirun's ranks write to a terminal of its making
+    text = without_colours(text)
     passed = len(re.findall(r"^\[       OK \]", text, re.M))
     failed = len(set(re.findall(r"^\[  FAILED  \] ([\w/]+\.[\w/]+)", text, re.M)))
     skipped = len(set(re.findall(r"^\[  SKIPPED \] ([\w/]+\.[\w/]+)", text, re.M)))

@@ -287,6 +287,8 @@ class Tuned(Case):
             self.assertEqual(c.parts[0]["status"], status, c.parts)
         self.assertEqual((self.folder / "asked").read_text().strip(), "1 --gtest_filter=CudaGemm*:CudaConv*:CudaContrastive*")
         self.assertEqual(c.parts[0]["tests"], [1, 1, 0])
+        self.assertEqual(c.parts[0]["note"], "1 failed (A.c), status 1; see logs/tuned.log")
+        self.assertEqual(list(c.parts[0]["failed_tests"]), ["A.c"])
 
 
 class Ranks(Case):

@@ -60,6 +60,11 @@ class Tests(unittest.TestCase):
         self.assertNotEqual(coloured, self.TEXT)
         self.assertEqual(report.count_tests(coloured, False), (2, 1, 1, ""))
 
+    def test_what_failed_is_named_and_quoted(self):
+        said = self.TEXT.replace("[  FAILED  ] A.d (1 ms)", "[ RUN      ] A.d\nx.cpp:3: Failure\n  got 1\n[  FAILED  ] A.d (1 ms)")
+        self.assertEqual(report.failed_tests(said), {"A.d": "x.cpp:3: Failure\n  got 1"})
+        self.assertEqual(report.failed_tests(self.TEXT.replace("FAILED", "OK")), {})
+
     def test_cut_died_and_empty(self):
         self.assertIn("ended badly after 1 of 4", report.count_tests("\n".join(self.TEXT.splitlines()[:2]), False)[3])
         self.assertIn("out of time after 1 of 4", report.count_tests("\n".join(self.TEXT.splitlines()[:2]), True)[3])
