@@ -24,8 +24,9 @@ Tensor host_values(const Operand& o, std::uint64_t stream) {
   if (o.use == Operand::Use::out) return Tensor::full(o.shape, std::numeric_limits<double>::quiet_NaN(), o.dtype);
   if (!o.values.empty()) {
     const Tensor t = Tensor::empty(o.shape, DType::f64);
-    const std::size_t n = static_cast<std::size_t>(t.numel());
-    for (std::size_t i = 0; i < n; ++i) t.data<double>()[i] = o.values[i % o.values.size()];
+    const std::int64_t n = t.numel(), period = static_cast<std::int64_t>(o.values.size());
+#pragma omp parallel for schedule(static)
+    for (std::int64_t i = 0; i < n; ++i) t.data<double>()[i] = o.values[static_cast<std::size_t>(i % period)];
     return t.to(o.dtype);
   }
   return random_values(o.shape, o.low, o.high, stream).to(o.dtype);
