@@ -14,6 +14,18 @@ inline constexpr int kShortRows = 8, kShortWidth = 64, kShortColumns = 8;
 template <class T>
 inline constexpr int kShortWarps = std::is_same_v<T, double> ? 1 : 4;
 
+// The head that a warp has, of `warps` in a block: its number among all, its sample, its place there. The last block
+// may have more warps than heads.
+struct HeadOfWarp {
+  __device__ HeadOfWarp(const AttentionSizes& z, int warps)
+      : item(blockIdx.x * static_cast<unsigned>(warps) + threadIdx.x / kWarp),
+        b(item / static_cast<unsigned>(z.heads)),
+        h(item % static_cast<unsigned>(z.heads)),
+        there(b < static_cast<unsigned>(z.batch)) {}
+  unsigned item, b, h;
+  bool there;
+};
+
 // A lane's columns, as packs: pack p begins at column p · 8 · kPack + c · kPack, so that a row is read as one run.
 template <class T>
 struct ShortRow {
@@ -151,9 +163,9 @@ __global__ void __launch_bounds__(kShortWarps<T>* kWarp) attention_short(Attenti
   T* const k = reinterpret_cast<T*>(shared) + warp * 2 * kHead;
   T* const v = k + kHead;
   const AttentionSizes& z = a.z;
-  const unsigned item = blockIdx.x * kShortWarps<T> + warp, heads = static_cast<unsigned>(z.heads);
-  if (item >= static_cast<unsigned>(z.batch) * heads) return;
-  const unsigned b = item / heads, h = item % heads;
+  const HeadOfWarp at(z, kShortWarps<T>);
+  if (!at.there) return;
+  const unsigned item = at.item, b = at.b, h = at.h;
   ShortRow<T> q[2], own[2], own_v[2];
   read_head<packed>(q, a.q.of(b, h), a.q.row, z.tq, z, r, c);
   read_head<packed>(own, a.k.of(b, h), a.k.row, z.tk, z, r, c);
@@ -190,9 +202,9 @@ __global__ void __launch_bounds__(kShortWarps<T>* kWarp) attention_short_bwd(Att
   T* const q = reinterpret_cast<T*>(shared) + warp * 4 * kHead;
   T *const k = q + kHead, *const v = k + kHead, *const d_o = v + kHead;
   const AttentionSizes& z = a.z;
-  const unsigned item = blockIdx.x * kShortWarps<T> + warp, heads = static_cast<unsigned>(z.heads);
-  if (item >= static_cast<unsigned>(z.batch) * heads) return;
-  const unsigned b = item / heads, h = item % heads;
+  const HeadOfWarp at(z, kShortWarps<T>);
+  if (!at.there) return;
+  const unsigned item = at.item, b = at.b, h = at.h;
   ShortRow<T> own_q[2], own_do[2], own[2], own_v[2];
   read_head<packed>(own_q, a.q.of(b, h), a.q.row, z.tq, z, r, c);
   read_head<packed>(own_do, a.d_o.of(b, h), a.d_o.row, z.tq, z, r, c);

@@ -152,12 +152,11 @@ template <bool dropout>
 __global__ void __launch_bounds__(kShortFragmentWarps* kWarp) attention_short_fragments(AttentionForward<bf16> a) {
   SPN_SHARED(Chunk, heads, kShortFragmentWarps * 3 * kShortHead / 8);
   const AttentionSizes& z = a.z;
-  const unsigned warp = threadIdx.x / kWarp, item = blockIdx.x * kShortFragmentWarps + warp;
-  const unsigned of_sample = static_cast<unsigned>(z.heads);
-  if (item >= static_cast<unsigned>(z.batch) * of_sample) return;
-  const unsigned b = item / of_sample, h = item % of_sample;
+  const HeadOfWarp at(z, kShortFragmentWarps);
+  if (!at.there) return;
+  const unsigned item = at.item, b = at.b, h = at.h;
   const int tq = static_cast<int>(z.tq), tk = static_cast<int>(z.tk), i = short_row(), j = 2 * short_column();
-  bf16 *const q = reinterpret_cast<bf16*>(heads) + warp * 3 * kShortHead, *const k = q + kShortHead,
+  bf16 *const q = reinterpret_cast<bf16*>(heads) + threadIdx.x / kWarp * 3 * kShortHead, *const k = q + kShortHead,
               *const v = k + kShortHead;
   copy_head(q, a.q, b, h, tq, z.width);
   copy_head(k, a.k, b, h, tk, z.width);
@@ -187,12 +186,11 @@ template <bool dropout>
 __global__ void __launch_bounds__(kShortFragmentWarps* kWarp) attention_short_fragments_bwd(AttentionBackward<bf16> a) {
   SPN_SHARED(Chunk, heads, kShortFragmentWarps * 4 * kShortHead / 8);
   const AttentionSizes& z = a.z;
-  const unsigned warp = threadIdx.x / kWarp, item = blockIdx.x * kShortFragmentWarps + warp;
-  const unsigned of_sample = static_cast<unsigned>(z.heads);
-  if (item >= static_cast<unsigned>(z.batch) * of_sample) return;
-  const unsigned b = item / of_sample, h = item % of_sample;
+  const HeadOfWarp at(z, kShortFragmentWarps);
+  if (!at.there) return;
+  const unsigned item = at.item, b = at.b, h = at.h;
   const int tq = static_cast<int>(z.tq), tk = static_cast<int>(z.tk), i = short_row(), j = 2 * short_column();
-  bf16 *const q = reinterpret_cast<bf16*>(heads) + warp * 4 * kShortHead, *const k = q + kShortHead,
+  bf16 *const q = reinterpret_cast<bf16*>(heads) + threadIdx.x / kWarp * 4 * kShortHead, *const k = q + kShortHead,
               *const v = k + kShortHead, *const d_o = v + kShortHead;
   copy_head(q, a.q, b, h, tq, z.width);
   copy_head(k, a.k, b, h, tk, z.width);
